@@ -1,0 +1,1 @@
+#include "kernels/open_backend.h"
