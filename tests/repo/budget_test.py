@@ -1,0 +1,57 @@
+"""Minimal is a promise: lines of each room (tests not counted), of each file, of the reader's path."""
+import statistics
+
+from repo import SOURCE, files, finish, text
+
+# The first room that a path belongs to counts it.
+BUDGETS = [
+    ("comm and distributed", 1200, ["kernels/comm/", "engine/distributed/"]),
+    ("engine", 3000, ["engine/"]),
+    ("reference", 800, ["kernels/reference/"]),
+    ("cpu", 1800, ["kernels/cpu/", "kernels/host_device."]),
+    ("cuda", 2800, ["kernels/cuda/"]),
+    ("host_cuda", 2500, ["kernels/host_cuda/"]),
+    ("apps and report", 2000, ["apps/", "kernels/open_backend."]),
+    ("seam, pointwise and half", 600, ["kernels/"]),
+    ("models", 900, ["models/"]),
+    ("data", 2300, ["data/"]),
+    ("front door", 300, ["pneuma"]),
+]
+READERS_PATH = 4400  # engine, kernels.h, reference
+FILE_LIMIT, MEDIAN_LIMIT, PROGRAM_LIMIT, FIRST_STEP_LIMIT = 600, 150, 200, 60
+
+lines = {str(path): text(path).count("\n") for path in files(SOURCE | {".py", ""})}
+source = {path: n for path, n in lines.items() if path.endswith(tuple(SOURCE)) or path == "pneuma"}
+faults, totals = [], {name: 0 for name, _, _ in BUDGETS}
+
+
+def limit(what, count, most):
+    print(f"{what:32} {count:5} of {most}")
+    if count > most:
+        faults.append(f"FAULT: {what} has {count} lines; its budget is {most}")
+
+
+room_files = []
+for path, count in source.items():
+    if path.startswith(("tests/", "bench/")):
+        continue
+    room_files.append(count)
+    for name, _, prefixes in BUDGETS:
+        if path.startswith(tuple(prefixes)):
+            totals[name] += count
+            break
+    else:
+        faults.append(f"FAULT: {path} belongs to no room (tests/repo/budget_test.py lists them)")
+
+for name, most, _ in BUDGETS:
+    limit(name, totals[name], most)
+limit("reader's path", totals["engine"] + totals["reference"] + lines["kernels/kernels.h"],
+      READERS_PATH)
+limit("median file", int(statistics.median(room_files)), MEDIAN_LIMIT)
+for path, count in lines.items():
+    most = FILE_LIMIT if not path.startswith("apps/") or path.count("/") > 1 else PROGRAM_LIMIT
+    if path == "apps/examples/first_step.cpp":
+        most = FIRST_STEP_LIMIT
+    if path != "LICENSE" and count > most:
+        faults.append(f"FAULT: {path} has {count} lines; the limit is {most}")
+finish(faults)

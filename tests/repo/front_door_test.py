@@ -1,0 +1,79 @@
+"""./pneuma on machines where something is wrong: every outside command is a stand-in."""
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+from repo import ROOT, finish
+
+PACKAGES_THERE = 'for a; do case $a in -*|*{*) ;; *) echo "ii  $a";; esac; done'
+REAL = ["bash", "cat", "cp", "cmp", "comm", "dirname", "find", "grep", "mkdir", "rm", "sed", "sort",
+        "tail", "tee", "env", "uname"]
+faults = []
+
+
+def machine(folder, **stand_ins):
+    """A checkout with oneDNN in place, and a PATH of REAL tools and stand-ins only."""
+    (folder / "bin").mkdir()
+    for tool in REAL:
+        (folder / "bin" / tool).symlink_to(shutil.which(tool))
+    for name, body in stand_ins.items():
+        path = folder / "bin" / name.replace("_", "-")
+        path.write_text(f"#!/usr/bin/env bash\n{body}\n")
+        path.chmod(0o755)
+    for name in ["pneuma", "kernels/cpu/onednn_requirements.txt"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "build/onednn").mkdir(parents=True)
+    shutil.copy(ROOT / "kernels/cpu/onednn_requirements.txt", folder / "build/onednn/installed.txt")
+    for path in [folder, *folder.rglob("*")]:
+        if os.geteuid() == 0 and not path.is_symlink():
+            os.chown(path, 65534, 65534)
+
+
+def case(arguments, code, *wanted, absent=None, **stand_ins):
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        machine(folder, **{"dpkg_query": PACKAGES_THERE, "cmake": "exit 0", "ninja": "exit 0",
+                           "ctest": "exit 0", **stand_ins})
+        # Not as root, so that the branch with sudo is the one that is tried.
+        user = {"user": 65534, "group": 65534} if os.geteuid() == 0 else {}
+        done = subprocess.run([folder / "pneuma", *arguments], env={"PATH": str(folder / "bin")},
+                              capture_output=True, text=True, **user)
+        out = done.stdout + done.stderr
+        if done.returncode != code:
+            faults.append(f"FAULT: {arguments}: exit {done.returncode}, wanted {code}:\n{out}")
+        for text in wanted:
+            if text not in out:
+                faults.append(f"FAULT: {arguments}: '{text}' is not in:\n{out}")
+        if absent and absent in out:
+            faults.append(f"FAULT: {arguments}: '{absent}' is in:\n{out}")
+        if arguments[:1] == ["test"] and code < 2 and "passed," in "".join(wanted):
+            if out.splitlines()[-1] != wanted[-1]:
+                faults.append(f"FAULT: the last line is not '{wanted[-1]}':\n{out}")
+
+
+case([], 0, "usage: ./pneuma COMMAND")
+case(["buidl"], 2, "unknown command 'buidl'; see ./pneuma help")
+case(["test", "--fast"], 2, "unknown option --fast")
+case(["demo", "--data"], 2, "--data wants a folder")
+case(["demo", "--data", "nowhere"], 3, "--data nowhere: no such folder")
+case(["setup"], 4, "no apt-get here", "doctest-dev", dpkg_query="exit 1")
+case(["setup"], 4, "needs root, and there is no sudo", dpkg_query="exit 1", apt_get="exit 0")
+case(["setup"], 4, "this command failed (exit 100): sudo env", "apt-get", "| no route to the mirror",
+     "what to do: check the network", "full log:", dpkg_query="exit 1", apt_get="exit 0",
+     sudo="[[ $1 == -v ]] || { echo no route to the mirror; exit 100; }")
+case(["build"], 0, "done: build/bin", absent="failed")
+case(["build"], 4, "this command failed (exit 1): cmake -S", "| no compiler", "what to do:",
+     cmake="echo no compiler; exit 1")
+case(["build"], 4, "this command failed (exit 1): ninja", "| x.cpp:1: error", "what to do:",
+     ninja="echo x.cpp:1: error; exit 1")
+case(["test"], 0, "7 passed, 0 failed",
+     ctest="echo '100% tests passed, 0 tests failed out of 7'")
+case(["test", "a", "b"], 1, "-R a|b", "5 passed, 2 failed",
+     ctest='echo "$@"; echo "71% tests passed, 2 tests failed out of 7"; exit 8')
+case(["test", "--slow"], 0, "^(quick|slow)$",
+     ctest='echo "$@"; echo "100% tests passed, 0 tests failed out of 7"')
+case(["test"], 1, "no test ran", ctest="echo 'No tests were found!!!'; exit 8")
+finish(faults)

@@ -1,0 +1,23 @@
+"""The README quotes first_step.cpp as it is, its links lead somewhere; no path of one machine."""
+import re
+
+from repo import ROOT, files, finish, text
+
+faults = []
+readme = text("README.md")
+blocks = re.findall(r"^```cpp\n(.*?)^```$", readme, re.M | re.S)
+example = "apps/examples/first_step.cpp"
+if (ROOT / example).exists() and text(example) not in blocks:
+    faults.append("FAULT: README.md must quote apps/examples/first_step.cpp word for word")
+for link in re.findall(r"\]\(([^)#:]+)\)|src=\"([^\":]+)\"", readme):
+    if not (ROOT / "".join(link)).exists():
+        faults.append(f"FAULT: README.md links to {''.join(link)}, which is not there")
+
+MACHINE = re.compile(r"(?<![\w.$}*~-])/(work|home|root|tmp|opt|Users|mnt)/")
+for path in files():
+    if path.suffix in {".png", ".safetensors", ".bin", ".gz"} or path.name == "text_test.py":
+        continue
+    for number, line in enumerate(text(path).splitlines(), 1):
+        if MACHINE.search(line):
+            faults.append(f"FAULT: {path}:{number}: a path of one machine: {line.strip()[:80]}")
+finish(faults)
