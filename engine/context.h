@@ -1,0 +1,88 @@
+// A Context is where a computation happens: a backend, a precision policy, the memory of a step,
+// and, while training, the tape. Context::run is the only path to a kernel: workspace, tracing, the
+// "cannot" error and the turning of a Status into an Error live there and nowhere else.
+#pragma once
+
+#include <chrono>
+#include <functional>
+
+#include "engine/arena.h"
+#include "engine/error.h"
+#include "engine/precision.h"
+
+namespace pneuma {
+
+class Tape;
+
+// One kernel launch, as a tracer sees it.
+struct Launch {
+  const char* kernel;
+  double seconds;
+};
+
+class Context {
+ public:
+  // A dry context has no memory and runs no kernel: it plans, from shapes alone.
+  explicit Context(const Backend& backend, const Precision& precision = float32(),
+                   bool dry = false);
+  ~Context();
+  Context(const Context&) = delete;
+
+  const Backend& backend() const { return backend_; }
+  const Precision& precision() const { return precision_; }
+  Arena& arena() { return arena_; }
+  Stream stream() const { return stream_; }
+  bool dry() const { return dry_ || arena_.recording(); }
+  size_t persistent_bytes() const { return persistent_bytes_; }  // asked for, so far
+
+  Tape* tape = nullptr;   // null: inference, nothing is recorded
+  bool training = false;  // batch norm uses this batch's statistics and updates the running ones
+  std::function<void(const Launch&)> trace;  // called after each launch where set
+
+  // A tensor of this step; its contents are undefined.
+  Tensor tensor(Shape shape, Dtype dtype, const char* what = "tensor");
+  // A tensor that stays, zeroed.
+  Tensor persistent(Shape shape, Dtype dtype);
+
+  // Copies between host and tensor; synchronous; REQUIRES bytes == tensor.bytes(). Nothing in a dry
+  // run.
+  void upload(const Tensor& to, const void* from, size_t bytes);
+  void download(void* to, const Tensor& from, size_t bytes);
+  void synchronize();
+
+  // Runs `step` without memory or kernels and plans it; the same code later replays the plan.
+  MemoryPlan record(const std::function<void()>& step);
+  void replay(const MemoryPlan& plan, const std::function<void()>& step);
+
+  template <class Args>
+  void run(Kernel<Args> Kernels::*entry, Args args) {
+    const Kernel<Args>& kernel = backend_.kernels.*entry;
+    if (!kernel.run)
+      fail(Exit::environment, "device {} cannot {}; use --device cpu", backend_.name, kernel.name);
+    Tensor workspace;
+    if constexpr (requires { args.workspace; }) {
+      const size_t bytes = kernel.workspace ? kernel.workspace(args) : 0;
+      if (bytes) workspace = tensor({int64_t(bytes)}, Dtype::u8, kernel.name);
+      args.workspace = workspace.view();
+    }
+    if (dry()) return;
+    if (!trace) return check(kernel.run(stream_, args), kernel.name);
+    const auto start = std::chrono::steady_clock::now();
+    check(kernel.run(stream_, args), kernel.name);
+    synchronize();
+    trace({kernel.name,
+           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()});
+  }
+
+ private:
+  void check(const Status& status, const char* what) const;
+
+  const Backend& backend_;
+  const Precision& precision_;
+  Arena arena_;
+  bool dry_;
+  size_t persistent_bytes_ = 0;
+  Stream stream_ = nullptr;
+};
+
+}  // namespace pneuma

@@ -1,0 +1,39 @@
+#include "engine/memory_plan.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "kernels/view.h"
+
+namespace pneuma {
+
+MemoryPlan plan_memory(std::vector<MemoryUse> uses) {
+  MemoryPlan plan{std::move(uses), {}, 0};
+  const auto& all = plan.uses;
+  plan.offsets.assign(all.size(), 0);
+  std::vector<size_t> order(all.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return all[a].bytes > all[b].bytes; });
+
+  const auto rounded = [&](size_t i) {
+    return (all[i].bytes + kAlignment - 1) / kAlignment * kAlignment;
+  };
+  std::vector<size_t> placed;  // by offset
+  for (const size_t i : order) {
+    size_t offset =
+        0;  // the lowest place not met so far; `placed` is sorted, so one walk finds the first gap
+    for (const size_t other : placed) {
+      if (all[other].last <= all[i].first || all[i].last <= all[other].first) continue;
+      if (plan.offsets[other] >= offset + rounded(i)) break;
+      offset = std::max(offset, plan.offsets[other] + rounded(other));
+    }
+    plan.offsets[i] = offset;
+    plan.peak = std::max(plan.peak, offset + rounded(i));
+    const auto by_offset = [&](size_t a, size_t b) { return plan.offsets[a] < plan.offsets[b]; };
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), i, by_offset), i);
+  }
+  return plan;
+}
+
+}  // namespace pneuma

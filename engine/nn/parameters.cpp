@@ -1,0 +1,31 @@
+#include "engine/nn/parameters.h"
+
+namespace pneuma {
+
+Tensor Parameters::add(Context& ctx, std::string name, Role role, Shape shape) {
+  return parameters
+      .emplace_back(std::move(name), role, ctx.persistent(shape, ctx.precision().master))
+      .value;
+}
+
+Tensor Parameters::add_buffer(Context& ctx, std::string name, Shape shape) {
+  return buffers.emplace_back(std::move(name), ctx.persistent(shape, ctx.precision().master)).value;
+}
+
+void Parameters::make_gradients(Context& ctx) {
+  for (Parameter& p : parameters) {
+    if (!p.gradient) p.gradient = ctx.persistent(p.value.shape(), p.value.dtype());
+  }
+}
+
+void Parameters::watch(Tape& tape) const {
+  for (const Parameter& p : parameters) tape.watch(p.value, p.gradient);
+}
+
+int64_t Parameters::count() const {
+  int64_t n = 0;
+  for (const Parameter& p : parameters) n += p.value.shape().count();
+  return n;
+}
+
+}  // namespace pneuma

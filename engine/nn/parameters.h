@@ -1,0 +1,41 @@
+// The tensors that a network learns (parameters) or keeps (buffers: running statistics), by name,
+// in the order in which the network made them. Everything that goes through all weights goes
+// through this: optimizer, files.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/tape.h"
+
+namespace pneuma {
+
+// What a parameter is for. Weight decay goes by it: weights and norm scales decay, biases and
+// shifts do not.
+enum class Role { weight, bias, norm_scale, norm_shift };
+constexpr bool decays(Role role) { return role == Role::weight || role == Role::norm_scale; }
+
+struct Parameter {
+  std::string name;
+  Role role;
+  Tensor value, gradient;  // gradient: empty until Parameters::make_gradients
+};
+
+struct Buffer {
+  std::string name;
+  Tensor value;
+};
+
+struct Parameters {
+  std::vector<Parameter> parameters;
+  std::vector<Buffer> buffers;
+
+  // New zeroed tensors of the policy's master dtype.
+  Tensor add(Context&, std::string name, Role, Shape);
+  Tensor add_buffer(Context&, std::string name, Shape);
+  void make_gradients(Context&);
+  void watch(Tape&) const;  // every parameter with its gradient
+  int64_t count() const;    // learnt numbers
+};
+
+}  // namespace pneuma

@@ -1,0 +1,86 @@
+#include "engine/optim/optimizer.h"
+
+namespace pneuma {
+namespace {
+
+constexpr const char* kNames[] = {"sgd", "nag", "adam", "rmsprop"};
+
+int moments_of(OptimizerKind kind) { return kind == OptimizerKind::adam ? 2 : 1; }
+
+}  // namespace
+
+const char* name_of(OptimizerKind kind) { return kNames[int(kind)]; }
+
+OptimizerKind optimizer_named(const std::string& name) {
+  for (int i = 0; i < 4; ++i) {
+    if (name == kNames[i]) return OptimizerKind(i);
+  }
+  fail(Exit::usage, "--optimizer {} is not known; known are sgd, nag, adam, rmsprop", name);
+}
+
+Optimizer::Optimizer(Context& ctx, const Parameters& parameters, const OptimizerSettings& settings,
+                     const ScalerPolicy& scaler)
+    : settings_(settings), scaler_(scaler) {
+  state_ = ctx.persistent({sizeof(StepState)}, Dtype::u8);
+  set_state(ctx, {});
+  const bool uses_decay =
+      settings.kind == OptimizerKind::sgd || settings.kind == OptimizerKind::nag;
+  for (const Parameter& p : parameters.parameters) {
+    void* moment[2] = {};
+    for (int i = 0; i < moments_of(settings.kind); ++i) {
+      moments_.push_back({fmt::format("{}.moment{}", p.name, i + 1),
+                          ctx.persistent(p.value.shape(), p.value.dtype())});
+      moment[i] = moments_.back().value.data<void>();
+    }
+    items_.push_back({.value = p.value.data<void>(),
+                      .gradient = p.gradient.data<void>(),
+                      .moment1 = moment[0],
+                      .moment2 = moment[1],
+                      .working = nullptr,
+                      .count = p.value.shape().count(),
+                      .dtype = p.value.dtype(),
+                      .gradient_dtype = p.gradient.dtype(),
+                      .working_dtype = p.value.dtype(),
+                      .weight_decay = uses_decay && decays(p.role) ? settings.weight_decay : 0});
+  }
+}
+
+void Optimizer::step(Context& ctx, double learning_rate) {
+  auto* state = state_.data<StepState>();
+  const auto count = int64_t(items_.size());
+  ctx.run(&Kernels::gradient_check, {items_.data(), count, state, scaler_});
+  ctx.run(&Kernels::optimizer_step, {settings_.kind, items_.data(), count, state, learning_rate,
+                                     settings_.momentum, settings_.beta_1, settings_.beta_2,
+                                     settings_.eps, settings_.gamma, settings_.clip_norm});
+}
+
+StepState Optimizer::state(Context& ctx) const {
+  StepState state;
+  ctx.download(&state, state_, sizeof state);
+  return state;
+}
+
+void Optimizer::set_state(Context& ctx, const StepState& state) {
+  ctx.upload(state_, &state, sizeof state);
+}
+
+void train_step(Context& ctx, const Parameters& parameters, Optimizer& optimizer,
+                double learning_rate, const std::function<Tensor(Context&)>& loss) {
+  Tape tape;
+  parameters.watch(tape);
+  {
+    const Recording recording(ctx, tape);
+    tape.backward(ctx, loss(ctx));
+  }
+  const Comm& comm = ctx.backend().comm;
+  if (comm.size > 1) {
+    for (const Parameter& p : parameters.parameters) {
+      comm.all_reduce_sum(
+          comm.self, ctx.stream(),
+          {p.gradient.data<void>(), p.gradient.dtype(), p.gradient.shape().count()});
+    }
+  }
+  optimizer.step(ctx, learning_rate);
+}
+
+}  // namespace pneuma

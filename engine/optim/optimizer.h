@@ -1,0 +1,55 @@
+// Optimizers with an fp32 master and the state of a step on the device. One launch checks all
+// gradients, one updates all parameters; a step with inf or nan anywhere changes nothing.
+// Arithmetic: kernels/pointwise.h.
+#pragma once
+
+#include "engine/nn/parameters.h"
+
+namespace pneuma {
+
+struct OptimizerSettings {
+  OptimizerKind kind = OptimizerKind::adam;
+  double learning_rate = 5e-4;
+  double momentum = 0.9;                // sgd, nag
+  double weight_decay = 0;              // sgd, nag; by Role
+  double beta_1 = 0.9, beta_2 = 0.999;  // adam
+  double gamma = 0.9;                   // rmsprop
+  double eps = 1e-8;                    // adam, rmsprop
+  double clip_norm = 0;                 // 0: none
+};
+OptimizerKind optimizer_named(const std::string& name);  // sgd | nag | adam | rmsprop; throws
+const char* name_of(OptimizerKind kind);
+
+class Optimizer {
+ public:
+  // Keeps a reference to `parameters`, whose gradients must stand (make_gradients).
+  Optimizer(Context&, const Parameters& parameters, const OptimizerSettings&,
+            const ScalerPolicy& = {});
+
+  // Checks the gradients and, where all are finite, updates every parameter.
+  void step(Context&, double learning_rate);
+
+  const StepState* device_state() const {
+    return state_.data<StepState>();
+  }                                 // for the loss's gradient
+  StepState state(Context&) const;  // waits for the device
+  void set_state(Context&, const StepState&);
+
+  // Moments by parameter name, for files: "<name>.moment1", "<name>.moment2".
+  const std::vector<Buffer>& moments() const { return moments_; }
+
+ private:
+  OptimizerSettings settings_;
+  ScalerPolicy scaler_;
+  std::vector<Buffer> moments_;
+  std::vector<ParameterUpdate> items_;
+  Tensor state_;
+};
+
+// The order of a step, written once: forward and loss -> backward -> all-reduce -> check -> update.
+// `loss` runs the network under the tape. Returns nothing: read optimizer.state() and the tensor
+// that `loss` copied its result to.
+void train_step(Context&, const Parameters&, Optimizer&, double learning_rate,
+                const std::function<Tensor(Context&)>& loss);
+
+}  // namespace pneuma

@@ -1,0 +1,44 @@
+#include "engine/precision.h"
+
+#include "engine/error.h"
+
+namespace pneuma {
+namespace {
+
+constexpr Precision uniform(const char* name, Dtype t) {
+  return {name, {{t, t, t}, {t, t, t}, {t, t, t}, {t, t, t}, {t, t, t}, {t, t, t}, {t, t, t}}, t};
+}
+
+}  // namespace
+
+const Precision& float32() {
+  static constexpr Precision policy = uniform("float32", Dtype::f32);
+  return policy;
+}
+const Precision& float64() {
+  static constexpr Precision policy = uniform("float64", Dtype::f64);
+  return policy;
+}
+
+const Precision& precision_named(const std::string& name) {
+  if (name == "float32") return float32();
+  if (name == "float64") return float64();
+  fail(Exit::usage,
+       "--precision_dtype {} is not known; this version has float32, and float64 with --device "
+       "reference",
+       name);
+}
+
+std::string Precision::text() const {
+  static constexpr const char* kinds[kOpKinds] = {"convolution", "linear", "batch_norm", "pool",
+                                                  "pointwise",   "loss",   "optimizer"};
+  std::string s =
+      fmt::format("precision {}: master weights, moments, statistics {}\n", name, name_of(master));
+  for (int i = 0; i < kOpKinds; ++i) {
+    s += fmt::format("  {:<12} in {:<4} sums {:<4} out {}\n", kinds[i], name_of(table[i].input),
+                     name_of(table[i].accumulate), name_of(table[i].output));
+  }
+  return s;
+}
+
+}  // namespace pneuma

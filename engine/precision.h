@@ -1,0 +1,34 @@
+// The one file that decides a dtype. A policy is a table: kind of op -> dtype of its input, of its
+// sums, of its output. It is printed at the start of every run.
+#pragma once
+
+#include <string>
+
+#include "kernels/view.h"
+
+namespace pneuma {
+
+enum class OpKind { convolution, linear, batch_norm, pool, pointwise, loss, optimizer };
+inline constexpr int kOpKinds = 7;
+
+struct OpDtypes {
+  Dtype input, accumulate, output;
+};
+
+struct Precision {
+  const char* name;
+  OpDtypes table[kOpKinds];
+  Dtype master;  // weights, moments, statistics, losses
+
+  const OpDtypes& operator[](OpKind kind) const { return table[int(kind)]; }
+  Dtype activation() const { return (*this)[OpKind::convolution].output; }
+  std::string text() const;  // the table, a line per kind of op
+};
+
+// float32 everywhere; float64 everywhere (the oracle, on `reference` alone).
+const Precision& float32();
+const Precision& float64();
+// By the name of --precision_dtype; throws where it is unknown.
+const Precision& precision_named(const std::string& name);
+
+}  // namespace pneuma

@@ -1,0 +1,96 @@
+#include "engine/tape.h"
+
+#include <algorithm>
+
+namespace pneuma {
+
+size_t Node::saved_bytes() const {
+  size_t n = 0;
+  for (const Tensor& t : saved) n += t.bytes();
+  return n;
+}
+
+int Tape::value_of(const Tensor& t) const {
+  const auto found = by_id_.find(t.id());
+  return found == by_id_.end() ? -1 : found->second;
+}
+
+void Tape::watch(const Tensor& leaf, const Tensor& gradient) {
+  by_id_[leaf.id()] = int(values_.size());
+  values_.push_back({leaf.shape(), leaf.dtype(), gradient});
+}
+
+void Tape::record(const char* name, std::initializer_list<Tensor> inputs, const Tensor& output,
+                  std::vector<Tensor> saved, Attributes attributes, void (*backward)(Backward&)) {
+  Node node{name, {}, int(values_.size()), std::move(saved), attributes, backward};
+  bool wanted = false;
+  for (const Tensor& t : inputs) {
+    node.inputs.push_back(t ? value_of(t) : -1);
+    wanted |= node.inputs.back() >= 0;
+  }
+  if (!wanted) return;
+  by_id_[output.id()] = node.output;
+  values_.push_back({output.shape(), output.dtype(), {}});
+  nodes_.push_back(std::move(node));
+}
+
+void Tape::backward(Context& ctx, const Tensor& y, Tensor dy) {
+  const int last = value_of(y);
+  if (last < 0) fail(Exit::usage, "backward from a tensor that depends on no watched leaf");
+  values_[size_t(last)].gradient = std::move(dy);
+  values_[size_t(last)].written = true;
+  for (; !nodes_.empty(); nodes_.pop_back()) {
+    Node& node = nodes_.back();
+    Value& output = values_[size_t(node.output)];
+    if (!output.written) continue;  // nothing that y depends on
+    Backward step(ctx, *this, node, std::move(output.gradient));
+    output.gradient = {};
+    if (observe) observe(node, step.dy_);
+    node.backward(step);
+    step.finish();
+  }
+}
+
+Tensor Tape::gradient_of(const Tensor& leaf) const {
+  const int value = value_of(leaf);
+  return value < 0 ? Tensor() : values_[size_t(value)].gradient;
+}
+
+Gradient Backward::gradient(int input) {
+  Gradient g;
+  const int index = node.inputs[size_t(input)];
+  if (index < 0) return g;
+  Tape::Value& value = tape_.values_[size_t(index)];
+  if (std::find(given_.begin(), given_.end(), index) != given_.end()) {
+    Tensor t = ctx.tensor(value.shape, value.dtype, node.name);
+    static_cast<View&>(g) = t.view();
+    second_use_.emplace_back(input, std::move(t));
+    return g;
+  }
+  given_.push_back(index);
+  if (!value.gradient) value.gradient = ctx.tensor(value.shape, value.dtype, node.name);
+  static_cast<View&>(g) = value.gradient.view();
+  g.add = value.written;
+  value.written = true;
+  return g;
+}
+
+void Backward::finish() {
+  given_.clear();
+  for (auto& [input, t] : second_use_) ctx.run(&Kernels::convert, {t.view(), gradient(input)});
+  second_use_.clear();
+}
+
+void Backward::hand_over(int input, Tensor t) {
+  const int index = node.inputs[size_t(input)];
+  if (index < 0) return;
+  Tape::Value& value = tape_.values_[size_t(index)];
+  if (!value.gradient) {
+    value.gradient = std::move(t);
+    value.written = true;
+  } else {
+    ctx.run(&Kernels::convert, {t.view(), gradient(input)});
+  }
+}
+
+}  // namespace pneuma
