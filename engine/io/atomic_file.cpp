@@ -110,9 +110,9 @@ void AtomicFile::close_and_remove() noexcept {
   temporary_.clear();
 }
 
-void AtomicFile::fail_with(const char* what, int error) {
+void AtomicFile::fail_with(const char* verb, int error) {
   close_and_remove();
-  fail(Exit::environment, "cannot {} {}: {}; {}", what, path_.string(), std::strerror(error),
+  fail(Exit::environment, "cannot {} {}: {}; {}", verb, path_.string(), std::strerror(error),
        remedy(error));
 }
 
@@ -153,35 +153,47 @@ void write_file_atomically(const fs::path& path, std::string_view bytes) {
   file.commit();
 }
 
-std::string read_file(const fs::path& path, size_t cap) {
-  const auto fail_read = [&](int error) {
-    fail(error == EIO ? Exit::environment : Exit::data, "cannot read {}: {}; {}", path.string(),
-         std::strerror(error),
-         error == EIO ? "check the disk" : "check the name and the permissions");
-  };
-  const int file = retry([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); });
-  if (file < 0) fail_read(errno);
-  const struct Closer {
-    int file;
-    ~Closer() { ::close(file); }
-  } closer{file};
+InputFile::InputFile(fs::path path) : path_(std::move(path)) {
+  file_ = retry([&] { return ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); });
+  if (file_ < 0) fail_with(errno);
   struct stat info;
-  if (::fstat(file, &info) != 0) fail_read(errno);
-  if (S_ISDIR(info.st_mode)) fail_read(EISDIR);
-  if (!S_ISREG(info.st_mode))
-    fail(Exit::data, "cannot read {}: it is not a plain file; check the name", path.string());
-  if (uint64_t(info.st_size) > cap)
-    fail(Exit::data, "cannot read {}: it has {} bytes and at most {} are expected; check the name",
-         path.string(), info.st_size, cap);
-  std::string bytes(size_t(info.st_size), '\0');
-  size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t n = retry([&] { return ::read(file, bytes.data() + done, bytes.size() - done); });
-    if (n < 0) fail_read(errno);
-    if (n == 0) break;  // it shrank meanwhile
-    done += size_t(n);
+  int error = ::fstat(file_, &info) == 0 ? 0 : errno;
+  if (error == 0 && !S_ISREG(info.st_mode)) error = S_ISDIR(info.st_mode) ? EISDIR : ENODEV;
+  if (error != 0) {
+    ::close(file_);
+    fail_with(error);
   }
-  bytes.resize(done);
+  size_ = uint64_t(info.st_size);
+}
+
+InputFile::~InputFile() { ::close(file_); }
+
+void InputFile::fail_with(int error) {
+  if (error == EIO)
+    fail(Exit::environment, "cannot read {}: {}; check the disk", path_.string(),
+         std::strerror(error));
+  fail(Exit::data, "cannot read {}: {}; check the name and the permissions", path_.string(),
+       error == ENODEV ? "Not a plain file" : std::strerror(error));
+}
+
+void InputFile::read(std::span<std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = retry([&] { return ::read(file_, bytes.data(), bytes.size()); });
+    if (n < 0) fail_with(errno);
+    if (n == 0)
+      fail(Exit::data, "{} ends {} bytes too early; fetch or make it again", path_.string(),
+           bytes.size());
+    bytes = bytes.subspan(size_t(n));
+  }
+}
+
+std::string read_file(const fs::path& path, size_t cap) {
+  InputFile file(path);
+  if (file.size() > cap)
+    fail(Exit::data, "cannot read {}: it has {} bytes and at most {} are expected; check the name",
+         path.string(), file.size(), cap);
+  std::string bytes(file.size(), '\0');
+  file.read(std::as_writable_bytes(std::span(bytes)));
   return bytes;
 }
 

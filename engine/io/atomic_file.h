@@ -37,7 +37,7 @@ class AtomicFile {
 
  private:
   void close_and_remove() noexcept;
-  [[noreturn]] void fail_with(const char* what, int error);
+  [[noreturn]] void fail_with(const char* verb, int error);
 
   std::filesystem::path path_, temporary_;
   int file_ = -1;
@@ -45,8 +45,27 @@ class AtomicFile {
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
 
-// The whole file. Missing, unreadable, not a plain file, or over `cap` bytes (checked before
-// anything is allocated): Error(Exit::data); a fault of the disk: Exit::environment.
+// A plain file, read from its start on. Missing, unreadable, not a plain file, or shorter than
+// asked: Error(Exit::data); a fault of the disk: Exit::environment.
+class InputFile {
+ public:
+  explicit InputFile(std::filesystem::path path);
+  ~InputFile();
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+
+  uint64_t size() const { return size_; }  // bytes, when it was opened
+  void read(std::span<std::byte> bytes);   // the next bytes.size() bytes, all of them
+
+ private:
+  [[noreturn]] void fail_with(int error);
+
+  std::filesystem::path path_;
+  int file_;
+  uint64_t size_;
+};
+
+// The whole file; over `cap` bytes (checked before anything is allocated) is Error(Exit::data).
 std::string read_file(const std::filesystem::path& path, size_t cap);
 
 // The system calls that a save makes. Tests replace entries to inject faults.

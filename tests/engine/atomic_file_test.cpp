@@ -15,18 +15,13 @@
 #include <vector>
 
 #include "engine/error.h"
+#include "tests/temporary_folder.h"
 
 namespace pneuma {
 namespace {
 namespace fs = std::filesystem;
 
-struct TemporaryFolder {
-  fs::path path = [] {
-    std::string name = (fs::temp_directory_path() / "pneuma-XXXXXX").string();
-    return fs::path(mkdtemp(name.data()));
-  }();
-  ~TemporaryFolder() { fs::remove_all(path); }
-};
+using testing::TemporaryFolder;
 
 constexpr size_t kCap = size_t{1} << 30;
 
