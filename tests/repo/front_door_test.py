@@ -8,7 +8,7 @@ import tempfile
 from repo import ROOT, finish
 
 PACKAGES_THERE = 'for a; do case $a in -*|*{*) ;; *) echo "ii  $a";; esac; done'
-REAL = ["bash", "cat", "cp", "cmp", "comm", "dirname", "find", "grep", "mkdir", "rm", "sed", "sort",
+REAL = ["bash", "basename", "cat", "chmod", "cp", "cmp", "comm", "dirname", "find", "grep", "mkdir", "rm", "sed", "sort",
         "tail", "tee", "env", "uname"]
 faults = []
 
@@ -40,6 +40,7 @@ def case(arguments, code, *wanted, absent=None, **stand_ins):
         # Not as root, so that the branch with sudo is the one that is tried.
         user = {"user": 65534, "group": 65534} if os.geteuid() == 0 else {}
         done = subprocess.run([folder / "pneuma", *arguments], env={"PATH": str(folder / "bin")},
+                              cwd=folder,
                               capture_output=True, text=True, **user)
         out = done.stdout + done.stderr
         if done.returncode != code:
@@ -57,8 +58,22 @@ def case(arguments, code, *wanted, absent=None, **stand_ins):
 case([], 0, "usage: ./pneuma COMMAND")
 case(["buidl"], 2, "unknown command 'buidl'; see ./pneuma help")
 case(["test", "--fast"], 2, "unknown option --fast")
-case(["demo", "--data"], 2, "--data wants a folder")
+case(["demo", "--data"], 2, "--data wants a value")
 case(["demo", "--data", "nowhere"], 3, "--data nowhere: no such folder")
+case(["demo", "--output", "x"], 2, "the demo writes into build/demo/run")
+DEMO = """mkdir -p build/bin
+for p in prepare_cxr train_cxr; do
+cat > build/bin/$p <<'END'
+#!/usr/bin/env bash
+echo "$(basename "$0") $*"
+while (($#)); do [[ $1 == --output ]] && mkdir -p "$2" && echo '{"macro_auc": 0.93, "x": 1}' > "$2/auc.json"
+shift; done
+END
+chmod +x build/bin/$p; done"""
+case(["demo", "--seed", "3", "--epochs", "2"], 0, "prepare_cxr phantoms --output", "--seed 3 --epochs 2",
+     "macro AUC on the test patients: 0.93", "report: ", ninja=DEMO)
+case(["demo", "--data", "build"], 0, "train_cxr --data build --output", absent="phantoms", ninja=DEMO)
+case(["demo"], 5, "failed (exit 5)", ninja=DEMO.replace("while", "exit 5; while"))
 case(["setup"], 4, "no apt-get here", "doctest-dev", dpkg_query="exit 1")
 case(["setup"], 4, "needs root, and there is no sudo", dpkg_query="exit 1", apt_get="exit 0")
 case(["setup"], 4, "this command failed (exit 100): sudo env", "apt-get", "| no route to the mirror",
