@@ -1,0 +1,161 @@
+#include "data/resize.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "engine/error.h"
+
+// One build runs on any x86-64: the loops below exist once for each vector width, chosen when the
+// program starts. They are integer arithmetic, so the choice cannot be seen in the result.
+// Sanitizers do not get along with that mechanism (ifunc).
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define PN_VECTOR_CLONES __attribute__((target_clones("default", "avx2", "arch=x86-64-v4")))
+#else
+#define PN_VECTOR_CLONES
+#endif
+
+namespace pneuma {
+namespace {
+
+constexpr int kFraction = 22;  // bits of a weight behind the point, as Pillow's Resample.c has them
+constexpr int kRows = 16;      // rows that the horizontal pass treats at once
+
+// Output i is the sum over t < count of weights[i * taps + t] * input[first + t].
+struct Weights {
+  int taps;
+  std::vector<int> first, count;
+  std::vector<int32_t> weights;  // [out, taps], sum of each row about 2^kFraction
+};
+
+// The triangle max(0, 1 - |x|) around each output's centre, widened by the reduction if antialias.
+Weights triangle(int in, int out, ResizeFilter filter) {
+  const double scale = static_cast<double>(in) / out;
+  const double width = filter == ResizeFilter::antialias ? std::max(scale, 1.0) : 1.0;
+  Weights w;
+  w.taps = static_cast<int>(std::ceil(width)) * 2 + 1;
+  w.first.resize(out), w.count.resize(out);
+  w.weights.resize(static_cast<size_t>(out) * w.taps);
+  std::vector<double> row(static_cast<size_t>(w.taps));
+  for (int i = 0; i < out; ++i) {
+    const double centre = (i + 0.5) * scale;
+    const int begin = std::max(static_cast<int>(centre - width + 0.5), 0);
+    const int end = std::min(static_cast<int>(centre + width + 0.5), in);
+    double sum = 0;
+    for (int t = 0; t < end - begin; ++t) {
+      row[t] = std::max(0.0, 1.0 - std::abs((t + begin - centre + 0.5) * (1.0 / width)));
+      sum += row[t];
+    }
+    for (int t = 0; t < end - begin; ++t)
+      w.weights[static_cast<size_t>(i) * w.taps + t] =
+          static_cast<int32_t>(0.5 + row[t] / sum * (1 << kFraction));
+    w.first[i] = begin;
+    w.count[i] = end - begin;
+  }
+  return w;
+}
+
+inline uint8_t round_to_byte(int32_t sum) {
+  return static_cast<uint8_t>(std::clamp((sum + (1 << (kFraction - 1))) >> kFraction, 0, 255));
+}
+
+// kRows rows at once, turned into columns so that the rows are what the compiler vectorises over.
+// rows: pointers to [W,C]; columns, result: scratch [W*C,kRows] and [OUT*C,kRows]; out: [OUT*C].
+PN_VECTOR_CLONES
+void resize_rows(const uint8_t* const* rows, int width, int channels, const Weights& w,
+                 uint8_t* columns, uint8_t* result, uint8_t* const* out) {
+  const int n = width * channels, outputs = static_cast<int>(w.first.size());
+  for (int x = 0; x < n; ++x)
+    for (int r = 0; r < kRows; ++r) columns[x * kRows + r] = rows[r][x];
+  for (int i = 0; i < outputs; ++i)
+    for (int c = 0; c < channels; ++c) {
+      int32_t sum[kRows] = {};
+      const int32_t* weight = &w.weights[static_cast<size_t>(i) * w.taps];
+      const uint8_t* p = columns + (static_cast<int64_t>(w.first[i]) * channels + c) * kRows;
+      for (int t = 0; t < w.count[i]; ++t, p += channels * kRows)
+        for (int r = 0; r < kRows; ++r) sum[r] += p[r] * weight[t];
+      for (int r = 0; r < kRows; ++r)
+        result[(i * channels + c) * kRows + r] = round_to_byte(sum[r]);
+    }
+  for (int r = 0; r < kRows; ++r)
+    for (int x = 0; x < outputs * channels; ++x) out[r][x] = result[x * kRows + r];
+}
+
+// One output row [N] out of `count` rows that lie `stride` apart; sum: scratch [N].
+PN_VECTOR_CLONES
+void resize_column(const uint8_t* rows, int64_t stride, const int32_t* weights, int count,
+                   int32_t* __restrict sum, uint8_t* __restrict out, int64_t n) {
+  std::fill(sum, sum + n, 0);
+  for (int t = 0; t < count; ++t) {
+    const uint8_t* row = rows + t * stride;
+    const int32_t weight = weights[t];
+    for (int64_t x = 0; x < n; ++x) sum[x] += row[x] * weight;
+  }
+  for (int64_t x = 0; x < n; ++x) out[x] = round_to_byte(sum[x]);
+}
+
+// Only rows that `needed` marks are filled; the others stay zero and are never read.
+Image resize_width(const Image& image, int width, const Weights& w,
+                   const std::vector<char>& needed) {
+  const int64_t stride = int64_t{image.width} * image.channels;
+  const int64_t out_stride = int64_t{width} * image.channels;
+  Image out{image.height, width, image.channels, {}};
+  out.pixels.resize(static_cast<size_t>(out_stride * image.height));
+  std::vector<uint8_t> columns(static_cast<size_t>(stride * kRows));
+  std::vector<uint8_t> result(static_cast<size_t>(out_stride * kRows));
+  for (int y = 0; y < image.height;) {
+    const uint8_t* rows[kRows];
+    uint8_t* outs[kRows];
+    int count = 0;
+    for (; y < image.height && count < kRows; ++y)
+      if (needed[y]) {
+        rows[count] = image.pixels.data() + y * stride;
+        outs[count++] = out.pixels.data() + y * out_stride;
+      }
+    if (count == 0) break;
+    for (int r = count; r < kRows; ++r) rows[r] = rows[0], outs[r] = outs[0];  // repeat the first
+    resize_rows(rows, image.width, image.channels, w, columns.data(), result.data(), outs);
+  }
+  return out;
+}
+
+Image resize_height(const Image& image, int height, const Weights& w) {
+  const int64_t stride = int64_t{image.width} * image.channels;
+  Image out{height, image.width, image.channels, {}};
+  out.pixels.resize(static_cast<size_t>(stride * height));
+  std::vector<int32_t> sum(static_cast<size_t>(stride));
+  for (int y = 0; y < height; ++y)
+    resize_column(image.pixels.data() + w.first[y] * stride, stride,
+                  &w.weights[static_cast<size_t>(y) * w.taps], w.count[y], sum.data(),
+                  out.pixels.data() + y * stride, stride);
+  return out;
+}
+
+}  // namespace
+
+Image resize(const Image& image, int height, int width, ResizeFilter filter) {
+  if (height < 1 || width < 1 || height > kMaxImageSide || width > kMaxImageSide ||
+      int64_t{height} * width > kMaxImagePixels)
+    fail(Exit::data,
+         "cannot resize {} x {} pixels to {} x {}: at least 1, at most {} a side and {} in all",
+         image.width, image.height, width, height, kMaxImageSide, kMaxImagePixels);
+  if (width == image.width && height == image.height) return image;
+  const Weights vertical = triangle(image.height, height, filter);
+  if (width == image.width) return resize_height(image, height, vertical);
+  const Weights horizontal = triangle(image.width, width, filter);
+  std::vector<char> needed(static_cast<size_t>(image.height));
+  for (int y = 0; y < height; ++y)
+    std::fill_n(needed.begin() + vertical.first[y], vertical.count[y], 1);
+  Image narrow = resize_width(image, width, horizontal, needed);
+  return height == image.height ? narrow : resize_height(narrow, height, vertical);
+}
+
+Image resize_shorter_side(const Image& image, int size, ResizeFilter filter) {
+  const int64_t shorter = std::min(image.height, image.width);
+  const auto scaled = [&](int64_t side) {  // a result beyond the limits is left to resize to refuse
+    return static_cast<int>(std::min<int64_t>(side * size / shorter, kMaxImageSide + 1));
+  };
+  return resize(image, scaled(image.height), scaled(image.width), filter);
+}
+
+}  // namespace pneuma
