@@ -14,12 +14,10 @@ Status augment(Stream, const Augment& a) {
   const AugmentItem* items = a.items.as<AugmentItem>();
   for (int64_t n = 0; n < N; ++n) {
     const AugmentItem& k = items[n];
-    if (k.channels != 1 && k.channels != C)
-      return invalid("an image has neither 1 channel nor those of y");
-    if (k.offset < 0 || k.crop_y < 0 || k.crop_x < 0 || k.crop_y + H > k.height ||
-        k.crop_x + W > k.width ||
+    if ((k.channels != 1 && k.channels != C) || k.offset < 0 || k.crop_y < 0 || k.crop_x < 0 ||
+        k.crop_y + H > k.height || k.crop_x + W > k.width ||
         k.offset + int64_t{k.height} * k.width * k.channels > a.pixels.count())
-      return invalid("a crop lies outside its image, or an image outside the pixels");
+      return invalid("channels do not fit, or a crop or an image lies outside");
   }
   return dispatch(a.y.dtype, [&]<class T>(T) {
     using A = Arithmetic<T>;

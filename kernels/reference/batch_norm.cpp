@@ -76,11 +76,10 @@ Status batch_norm_forward(Stream, const BatchNormForward& a) {
 // With x^ = (x - mean) rstd, g the gradient behind the ReLU, and n elements in a channel:
 // dbeta = sum g, dgamma = sum g x^, dx = gamma rstd (g - dbeta/n - x^ dgamma/n), dresidual = g.
 Status batch_norm_backward(Stream, const BatchNormBackward& a) {
-  if (const Status s =
-          check(a.x, {a.dy, a.dx, either(a.dresidual, a.x)},
-                {either(a.gamma, a.mean), a.mean, a.rstd, either(a.dgamma, a.dbeta), a.dbeta});
-      !s)
-    return s;
+  const Status s = check(
+      a.x, {a.dy, either(a.dx, a.x), either(a.dresidual, a.x)},
+      {either(a.gamma, a.mean), a.mean, a.rstd, either(a.dgamma, a.mean), either(a.dbeta, a.mean)});
+  if (!s) return s;
   if (a.relu_mask && !masks(a.relu_mask, a.x)) return invalid("relu_mask has too few bits for x");
   return dispatch(a.x.dtype, [&]<class T>(T) {
     using A = Arithmetic<T>;
@@ -96,23 +95,22 @@ Status batch_norm_backward(Stream, const BatchNormBackward& a) {
         return double(behind_relu(r * C + c)) * double((at<T>(a.x, r * C + c) - mean) * rstd);
       });
       put<A>(a.dbeta, c, dbeta);
-      if (a.dgamma) put<A>(a.dgamma, c, dgamma);
+      put<A>(a.dgamma, c, dgamma);
       const A scale = a.gamma ? at<A>(a.gamma, c) * rstd : rstd;
       const A mean_g = A(dbeta / double(rows)), mean_gx = A(dgamma / double(rows));
       for (int64_t i = c; i < rows * C; i += C) {
         const A g = behind_relu(i), x_hat = (at<T>(a.x, i) - mean) * rstd;
         put<T>(a.dx, i, double(scale * (g - mean_g - x_hat * mean_gx)));
-        if (a.dresidual) put<T>(a.dresidual, i, double(g));
+        put<T>(a.dresidual, i, double(g));
       }
     }
   });
 }
 
 Status batch_norm_inference(Stream, const BatchNormInference& a) {
-  if (const Status s = check(a.x, {a.y, either(a.residual, a.x)},
-                             {either(a.gamma, a.beta), a.beta, a.running_mean, a.running_var});
-      !s)
-    return s;
+  const Status s = check(a.x, {a.y, either(a.residual, a.x)},
+                         {either(a.gamma, a.beta), a.beta, a.running_mean, a.running_var});
+  if (!s) return s;
   return dispatch(a.x.dtype, [&]<class T>(T) {
     using A = Arithmetic<T>;
     const int64_t C = a.x.dims[3];

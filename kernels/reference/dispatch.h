@@ -8,6 +8,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <type_traits>
 
 #include "kernels/kernels.h"
 
@@ -16,16 +17,7 @@ namespace pneuma::reference {
 // A(t) loads and T(a) stores. A 16-bit type is a struct with these two conversions, named here and
 // in dispatch(), load() and store().
 template <class T>
-struct Storage {
-  using Arithmetic = float;
-};
-template <>
-struct Storage<double> {
-  using Arithmetic = double;
-};
-template <class T>
-using Arithmetic = typename Storage<T>::Arithmetic;
-
+using Arithmetic = std::conditional_t<std::is_same_v<T, double>, double, float>;
 constexpr Dtype arithmetic_of(Dtype storage) {
   return storage == Dtype::f64 ? Dtype::f64 : Dtype::f32;
 }
@@ -43,10 +35,10 @@ template <class T>
 Arithmetic<T> at(const View& v, int64_t i) {
   return Arithmetic<T>(v.as<T>()[i]);
 }
-// g = value, or g += value with one rounding.
+// g = value, or g += value with one rounding; nothing where g is absent.
 template <class T>
 void put(const Gradient& g, int64_t i, double value) {
-  g.as<T>()[i] = T(Arithmetic<T>(g.add ? double(at<T>(g, i)) + value : value));
+  if (g) g.as<T>()[i] = T(Arithmetic<T>(g.add ? double(at<T>(g, i)) + value : value));
 }
 
 // Where the dtype is free: labels, gradients and working copies. REQUIRES is_stored(dtype).

@@ -43,7 +43,7 @@ Status linear_backward(Stream, const LinearBackward& a) {
     for (int64_t k = 0; a.dw && k < O * I; ++k)
       put<T>(a.dw, k,
              sum(N, [&](int64_t n) { return dy(n, k / I) * double(at<T>(a.x, n * I + k % I)); }));
-    for (int64_t o = 0; a.db && o < O; ++o)
+    for (int64_t o = 0; o < O; ++o)
       put<Arithmetic<T>>(a.db, o, sum(N, [&](int64_t n) { return dy(n, o); }));
   });
 }

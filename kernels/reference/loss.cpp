@@ -12,8 +12,8 @@ namespace {
 Status check(const View& logits, const View& loss, const View& dlogits) {
   if (logits.rank != 2 || logits.count() == 0 || !logits.data)
     return invalid("logits are not [N,C], or are empty");
-  if (!is(loss, arithmetic_of(logits.dtype), {1})) return invalid("loss is not [1]");
-  if (dlogits && !are_like(logits, {dlogits})) return invalid("dlogits is not like logits");
+  if (!is(loss, arithmetic_of(logits.dtype), {1}) || !are_like(logits, {either(dlogits, logits)}))
+    return invalid("loss is not [1], or dlogits is not like logits");
   return {};
 }
 

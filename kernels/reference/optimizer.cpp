@@ -34,10 +34,9 @@ Status optimizer_step(Stream, const OptimizerStep& a) {
   for (int64_t k = 0; k < a.count; ++k) {
     const ParameterUpdate& item = a.items[k];
     if (!item.value || !item.gradient || !item.moment1 ||
-        (a.kind == OptimizerKind::adam && !item.moment2))
-      return invalid("a value, gradient or moment is absent");
-    if (!is_stored(item.dtype) || !is_stored(item.gradient_dtype) || !is_stored(item.working_dtype))
-      return invalid("a value, gradient or working copy is not f32 or f64");
+        (a.kind == OptimizerKind::adam && !item.moment2) || !is_stored(item.dtype) ||
+        !is_stored(item.gradient_dtype) || !is_stored(item.working_dtype))
+      return invalid("a value, gradient or moment is absent, or not f32 or f64");
   }
   if (!a.state->good) return {};
   const double t = double(a.state->step);

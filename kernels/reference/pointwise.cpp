@@ -29,8 +29,8 @@ Status pointwise_backward(Stream, const PointwiseBackward& a) {
         A da = 0, db = 0;
         formula.gradient(at<T>(a.a, i), a.b ? at<T>(a.b, i) : A(0), at<T>(a.y, i), at<T>(a.dy, i),
                          A(a.alpha), &da, &db);
-        if (a.da) put<T>(a.da, i, double(da));
-        if (a.db) put<T>(a.db, i, double(db));
+        put<T>(a.da, i, double(da));
+        put<T>(a.db, i, double(db));
       }
     });
   });
