@@ -194,7 +194,11 @@ std::string split_json(const Split& split, const std::vector<LabelRow>& rows) {
 
 void write_split(const Split& split, const std::vector<LabelRow>& rows,
                  const std::filesystem::path& folder) {
-  std::filesystem::create_directories(folder);
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error)
+    fail(Exit::environment, "{}: cannot be made ({}); choose another --output", folder.string(),
+         error.message());
   constexpr const char* kFiles[] = {"traindata.csv", "valdata.csv", "testdata.csv"};
   for (size_t set = 0; set < 3; ++set) {
     std::string text;
