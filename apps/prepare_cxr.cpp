@@ -56,7 +56,9 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   split->add_option("--lists", s.lists,
                     "folder of train_val_list.txt and test_list.txt (official); else the labels'");
-  split->add_option("--seed", s.seed, "draws the patients")->capture_default_str();
+  split->add_option("--seed", s.seed, "draws the patients")
+      ->check(cli::in_range(0, 1e18))
+      ->capture_default_str();
   split->add_option("--output", s.output, "folder for the three .csv and split.json")->required();
 
   CLI::App* list = app.add_subcommand("list", "Write a .lst from a .csv that split has written");

@@ -1,8 +1,7 @@
-// A folder for one test, gone at its end, and the sentence of an Error.
+// Files in a folder for one test, and the sentence of an Error.
 #pragma once
 
 #include <doctest/doctest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
@@ -11,34 +10,20 @@
 #include <string>
 
 #include "engine/error.h"
+#include "tests/temporary_folder.h"
 
 namespace pneuma::testing {
 
-class Temporary {
- public:
-  Temporary() {
-    std::string name = (std::filesystem::temp_directory_path() / "pneuma-XXXXXX").string();
-    path_ = mkdtemp(name.data());
-  }
-  ~Temporary() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  Temporary(const Temporary&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+struct Temporary : TemporaryFolder {
+  std::filesystem::path operator/(const std::string& name) const { return path / name; }
   void write(const std::string& name, const std::string& text) const {
-    std::filesystem::create_directories((path_ / name).parent_path());
-    std::ofstream(path_ / name, std::ios::binary) << text;
+    std::filesystem::create_directories((path / name).parent_path());
+    std::ofstream(path / name, std::ios::binary) << text;
   }
   std::string read(const std::string& name) const {
-    std::ifstream in(path_ / name, std::ios::binary);
+    std::ifstream in(path / name, std::ios::binary);
     return {std::istreambuf_iterator<char>(in), {}};
   }
-
- private:
-  std::filesystem::path path_;
 };
 
 // The message of the Error that f() must throw with this exit code.

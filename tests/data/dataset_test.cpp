@@ -28,7 +28,7 @@ TEST_CASE("images in images/ or as the NIH's tar files unpack") {
   const std::vector<LabelRow> rows = {
       row("00000001_000.png", "Mass", 1), row("missing.png", "Mass", 9),
       row("00000002_000.png", "No Finding", 2), row("odd.png", "Atelectasis|Mass", -4)};
-  const Dataset dataset = dataset_of_rows(folder.path(), rows, {0, 2, 3});
+  const Dataset dataset = dataset_of_rows(folder.path, rows, {0, 2, 3});
   REQUIRE(dataset.samples.size() == 3);
   CHECK(dataset.num_classes == 14);
   CHECK(dataset.findings[12] == "Mass");
@@ -50,8 +50,8 @@ TEST_CASE("images in images/ or as the NIH's tar files unpack") {
     CAPTURE(said);
     CHECK(said.find(part) != std::string::npos);
   };
-  says(folder.path(), {0, 1, 2}, "1 of 3 images are missing (missing.png)");
-  says(folder.path(), {1, 1, 1, 0, 1},
+  says(folder.path, {0, 1, 2}, "1 of 3 images are missing (missing.png)");
+  says(folder.path, {1, 1, 1, 0, 1},
        "4 of 5 images are missing (missing.png, missing.png, "
        "missing.png, ...)");
   says(folder / "none", {0}, "cannot be read as a folder");
@@ -65,7 +65,7 @@ TEST_CASE("from a list") {
   folder.write("a.lst",
                "0\t0\t1\timages/00000013_005.png\n1\t1\t1\timages/00000013_006.png\n"
                "2\t0\t0\timages/odd.png\n");
-  const Dataset dataset = dataset_of_list(folder.path(), folder / "a.lst", 2);
+  const Dataset dataset = dataset_of_list(folder.path, folder / "a.lst", 2);
   REQUIRE(dataset.samples.size() == 3);
   CHECK(dataset.samples[0].patient == "13");
   CHECK(dataset.samples[1].patient == "13");
@@ -76,7 +76,7 @@ TEST_CASE("from a list") {
   const auto says = [&](const std::string& text, int classes, bool multi, const char* part) {
     folder.write("b.lst", text);
     const std::string said = message_of(
-        Exit::data, [&] { dataset_of_list(folder.path(), folder / "b.lst", classes, multi); });
+        Exit::data, [&] { dataset_of_list(folder.path, folder / "b.lst", classes, multi); });
     CAPTURE(said);
     CHECK(said.find(part) != std::string::npos);
   };
@@ -88,7 +88,7 @@ TEST_CASE("from a list") {
   says("0\t0.5\timages/odd.png\n", 5, false, "is not a class");
   says("0\t1e30\timages/odd.png\n", 5, false, "is not a class");
   folder.write("b.lst", "0\t4\timages/odd.png\n1\t0\timages/odd.png\n");
-  CHECK(positives(dataset_of_list(folder.path(), folder / "b.lst", 5, false)) ==
+  CHECK(positives(dataset_of_list(folder.path, folder / "b.lst", 5, false)) ==
         std::vector<int64_t>{1, 0, 0, 0, 1});
 }
 

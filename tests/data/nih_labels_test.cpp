@@ -112,7 +112,7 @@ TEST_CASE("a bad file is one sentence with file and line") {
   CHECK(message_of(Exit::data, [&] {
           read_labels(folder / "none.csv");
         }).find("none.csv: cannot be opened") != std::string::npos);
-  CHECK(message_of(Exit::data, [&] { read_labels(folder.path()); }).find("is a folder") !=
+  CHECK(message_of(Exit::data, [&] { read_labels(folder.path); }).find("is a folder") !=
         std::string::npos);
 }
 
@@ -137,14 +137,14 @@ TEST_CASE("gzip: damaged, cut short, a bomb") {
 
 TEST_CASE("the label file of a folder") {
   Temporary folder;
-  CHECK(message_of(Exit::data, [&] { find_labels(folder.path()); }).find("Data_Entry_2017.csv") !=
+  CHECK(message_of(Exit::data, [&] { find_labels(folder.path); }).find("Data_Entry_2017.csv") !=
         std::string::npos);
   folder.write("Data_Entry_2017.csv.gz", "");
-  CHECK(find_labels(folder.path()).path.filename() == "Data_Entry_2017.csv.gz");
-  CHECK(find_labels(folder.path()).note.empty());
+  CHECK(find_labels(folder.path).path.filename() == "Data_Entry_2017.csv.gz");
+  CHECK(find_labels(folder.path).note.empty());
   folder.write("Data_Entry_2017_v2020.csv", "");
-  CHECK(find_labels(folder.path()).path.filename() == "Data_Entry_2017_v2020.csv");
-  CHECK(find_labels(folder.path()).note.find("Data_Entry_2017.csv.gz") != std::string::npos);
+  CHECK(find_labels(folder.path).path.filename() == "Data_Entry_2017_v2020.csv");
+  CHECK(find_labels(folder.path).note.find("Data_Entry_2017.csv.gz") != std::string::npos);
 }
 
 TEST_CASE("the patient in an NIH name") {

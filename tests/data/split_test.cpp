@@ -145,7 +145,7 @@ TEST_CASE("official: lists that do not fit") {
     folder.write("train_val_list.txt", a);
     folder.write("test_list.txt", b);
     const std::string said =
-        message_of(Exit::data, [&] { make_split(rows, SplitMethod::official, 1, folder.path()); });
+        message_of(Exit::data, [&] { make_split(rows, SplitMethod::official, 1, folder.path); });
     CAPTURE(said);
     CHECK(said.find(part) != std::string::npos);
   };
@@ -163,7 +163,7 @@ TEST_CASE("official: lists that do not fit") {
   says(none, all, "no patient in the train set");
   std::filesystem::remove(folder / "test_list.txt");
   CHECK(message_of(Exit::data, [&] {
-          make_split(rows, SplitMethod::official, 1, folder.path());
+          make_split(rows, SplitMethod::official, 1, folder.path);
         }).find("test_list.txt") != std::string::npos);
 }
 
