@@ -1,5 +1,6 @@
 // Images a second on one core: decoding the files of a folder (held in memory), and decoding with
 // resizing of the shorter side. bench/peers/loader_torchvision.py does the same with torchvision.
+// The last line is one JSON object.
 // usage: bench_loader FOLDER [repeats]
 #include <fmt/format.h>
 
@@ -26,6 +27,7 @@ int main(int argc, char** argv) try {
   std::vector<std::vector<std::byte>> files;
   for (const auto& name : names) files.push_back(pneuma::read_file(name, pneuma::kMaxImageFile));
 
+  std::string figures;
   const int repeats = argc > 2 ? std::max(1, std::atoi(argv[2])) : 3;
   for (const int size : {0, 256, 896}) {  // 0: decode only
     std::vector<double> seconds;
@@ -42,11 +44,13 @@ int main(int argc, char** argv) try {
           std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     }
     std::sort(seconds.begin(), seconds.end());
-    fmt::print("pneuma {} {:.1f} images/s a core (median of {}, {} files, checksum {})\n",
-               size == 0 ? "decode" : fmt::format("decode+resize {}", size),
-               static_cast<double>(files.size()) / seconds[seconds.size() / 2], repeats,
-               files.size(), sum);
+    const std::string what = size == 0 ? "decode" : fmt::format("decode_resize_{}", size);
+    const double rate = static_cast<double>(files.size()) / seconds[seconds.size() / 2];
+    fmt::print("pneuma {} {:.1f} images/s a core (median of {}, {} files, checksum {})\n", what,
+               rate, repeats, files.size(), sum);
+    figures += fmt::format(", \"{}_images_per_second\": {:.2f}", what, rate);
   }
+  fmt::print("{{\"what\": \"{} files, one core\"{}}}\n", files.size(), figures);
 } catch (const pneuma::Error& error) {
   fmt::print(stderr, "loader: {}\n", error.what());
   return static_cast<int>(error.exit());
