@@ -19,7 +19,8 @@ struct Fault {
 // path and do not depend on `threads` (at least 1). Folders that are missing, unreadable or without
 // images are faults too. progress(done, total) is called on this thread or another, never twice at
 // once.
-std::vector<Fault> verify_images(const std::vector<std::filesystem::path>& files_or_folders, int threads,
-                       const std::function<void(int64_t, int64_t)>& progress = {});
+std::vector<Fault> verify_images(const std::vector<std::filesystem::path>& files_or_folders,
+                                 int threads,
+                                 const std::function<void(int64_t, int64_t)>& progress = {});
 
 }  // namespace pneuma
