@@ -1,0 +1,55 @@
+// Weights in files: safetensors with torchvision's names, convolutions in its order [O,C,R,S]
+// (memory has [O,R,S,C]). A model file of ours also says in its metadata which network it is, how
+// images are prepared for it and which split it was trained on, so that it can be used from the
+// file alone.
+#pragma once
+
+#include <array>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "engine/io/safetensors.h"
+#include "models/resnet.h"
+
+namespace pneuma {
+
+struct LoadReport {
+  bool last_layer_loaded = true;  // false: it keeps the values that it had
+  std::string text;               // what was loaded, one sentence
+};
+
+// Sets every parameter and buffer from a file of f32, f64, f16 or bf16, whoever wrote it. Where
+// only the number of outputs of the last layer differs (or the file has no last layer), that layer
+// alone is left as it is, and the report says so. Any other difference, or an inf or nan, is an
+// Error(Exit::data) that names tensors and shapes; nothing is changed then. num_batches_tracked is
+// of no use here and ignored.
+LoadReport load_weights(Context&, const Parameters&, const std::filesystem::path&);
+
+// Writes every parameter and buffer, atomically, in the dtype that it has in memory.
+void save_weights(Context&, const Parameters&, const std::filesystem::path&,
+                  const Metadata& metadata = {});
+
+// What a model file says of itself: in metadata `network`, `preprocessing`, `split`, each a JSON
+// object in a string.
+struct ModelInfo {
+  ResNetSettings network;                       // "arch": "v1.5"
+  std::array<int, 3> image_shape{3, 224, 224};  // channels, height, width; as network.channels
+  std::vector<std::string> findings;            // one an output, in their order
+  std::array<float, 3> mean{123.675f, 116.28f, 103.53f};  // in 0..255; ImageNet's
+  std::array<float, 3> std{58.395f, 57.12f, 57.375f};
+  int resize = 0;                           // shorter side before the crop; 0: as it is
+  std::string resize_filter = "antialias";  // antialias | linear
+  std::string crop = "center";              // to image_shape
+  std::string split_method, split_hash;     // both empty: trained on lists
+  uint64_t split_seed = 0;
+
+  Metadata to_metadata() const;
+};
+
+// Reads the three. Where one is absent, not as above or out of range: Error(Exit::data) with the
+// file and the key.
+ModelInfo read_model_info(const std::filesystem::path&);
+ModelInfo model_info_from(const Metadata&, const std::string& file);
+
+}  // namespace pneuma
