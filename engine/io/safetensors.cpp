@@ -200,7 +200,10 @@ std::string check_layout(std::vector<Entry>& entries, uint64_t data_size) {
 }  // namespace
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) {
-  const auto refuse = [&](const std::string& problem) {
+  const auto refuse = [&](std::string problem) {  // names in it are from outside: keep one line
+    if (problem.size() > 300) problem.replace(300, std::string::npos, "...");
+    for (char& c : problem)
+      if (static_cast<unsigned char>(c) < ' ' || c == 127) c = '?';
     fail(Exit::data, "{}: {}; fetch or export the file again", path.string(), problem);
   };
   InputFile file(path);

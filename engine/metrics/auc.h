@@ -5,8 +5,10 @@
 // exact, in O(n log n). Its variance is that of Obuchowski ("Nonparametric analysis of clustered
 // ROC curve data", Biometrics 53:567-578, 1997); where every patient has one image it equals that
 // of DeLong, DeLong and Clarke-Pearson (Biometrics 44:837-845, 1988). The 95 % interval is
-// AUC -+ 1.96 sqrt(variance), clipped to [0, 1], as pROC's ci.auc gives it. Where the variance says
-// nothing:
+// AUC -+ 1.96 sqrt(variance), clipped to [0, 1], as pROC's ci.auc gives it. It is a little narrow
+// where few patients have the finding: simulated, it holds the truth in 94.4 % of cases with 150 of
+// them and an AUC of 0.80, 92.9 % with 50, and 90.4 % with 50 and an AUC of 0.96. Where the
+// variance says nothing:
 // - AUC of 0 or 1 (variance 0): the interval of Clopper and Pearson (Biometrika 26:404-413, 1934)
 //   for all of n disjoint pairs of patients, one positive and one negative each, being ordered
 //   alike: for 1 it is [0.025^(1/n), 1], for 0 its mirror image. It is conservative: if every

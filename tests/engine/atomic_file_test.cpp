@@ -156,9 +156,10 @@ TEST_CASE("every fault at every system call of a save: an error, the old file, a
       fs::remove_all(path);
       write_file_atomically(path, kOld);
       Exit exit;
+      std::string message;
       {
         FaultyMachine faulty_machine(at, fault);
-        exit = exit_of([&] { save(path, kNew); });
+        exit = exit_of([&] { save(path, kNew); }, &message);
       }
       if (machine.calls <= at) break;  // past the last call
       CAPTURE(at);
@@ -171,6 +172,7 @@ TEST_CASE("every fault at every system call of a save: an error, the old file, a
       if (exit != Exit::done) {
         ++errors;
         CHECK(exit == Exit::environment);
+        CHECK((message.find("is complete") != std::string::npos) == (now == kNew));
       }
       CHECK(files_in(folder.path) == 1);
     }

@@ -309,6 +309,8 @@ TEST_CASE("hostile headers are refused by name, and no memory is taken for them"
       {tensor("[1]", "[0,4]", "F8_E4M3"), 4, "dtype 'F8_E4M3'"},
       {tensor("[1]", "[0,4]", "f32"), 4, "dtype 'f32'"},
       {tensor("[4]", "[0,4]", "BOOL"), 4, "dtype 'BOOL'"},
+      {tensor("[4]", "[0,4]", "\\u001b[2J\\n"), 4, "dtype '?[2J?'"},
+      {tensor("[4]", "[0,4]", std::string(100'000, 'x').c_str()), 4, "dtype 'xxx"},
       {tensor("[1]", "[0,4]", ""), 4, "dtype ''"},
       // shapes
       {tensor("[-1]", "[0,4]"), 4, "a negative number stands in 't'"},
