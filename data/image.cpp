@@ -5,6 +5,7 @@
 
 #include "data/decode.h"
 #include "data/open_below.h"
+#include "data/text.h"
 #include "engine/error.h"
 
 namespace pneuma {
@@ -58,7 +59,7 @@ bool has_at(std::string_view text, size_t offset, std::string_view part) {
     fail(Exit::data,
          "{}: is text (it begins '{}'), not an image; perhaps an error page was saved in its "
          "place: fetch it again",
-         name, printable(std::string(head.substr(0, 24))));
+         name, printable(head, 24));
   fail(Exit::data,
        "{}: is none of PNG, JPEG, BMP, PGM, PPM (first byte 0x{:02x}); convert it to PNG", name,
        static_cast<unsigned char>(text[0]));
@@ -67,7 +68,7 @@ bool has_at(std::string_view text, size_t offset, std::string_view part) {
 }  // namespace
 
 Image decode_image(std::span<const std::byte> file, const std::string& path, std::string* warning) {
-  const std::string name = printable(path);
+  const std::string name = printable(path, 4096);
   if (file.size() > kMaxImageFile)
     fail(Exit::data, "{}: has {} bytes; at most {} are read", name, file.size(), kMaxImageFile);
   const auto* data = reinterpret_cast<const uint8_t*>(file.data());

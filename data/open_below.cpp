@@ -10,10 +10,13 @@
 #include <cstring>
 #include <utility>
 
+#include "data/text.h"
 #include "engine/error.h"
 
 namespace pneuma {
 namespace {
+
+constexpr size_t kMaxName = 4096;  // bytes of a path in a message
 
 class Descriptor {
  public:
@@ -49,18 +52,6 @@ constexpr int kReadFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
   }
 }
 
-void check_relative(const std::string& relative, const std::string& name) {
-  const std::filesystem::path path(relative);
-  if (relative.empty()) fail(Exit::data, "{}: the name of the image is empty", name);
-  if (relative.find('\0') != std::string::npos)
-    fail(Exit::data, "{}: a file name cannot hold a NUL character; the list is damaged", name);
-  if (path.is_absolute())
-    fail(Exit::data, "{}: an absolute path; names must be relative to the data folder", name);
-  for (const auto& part : path)
-    if (part == "..")
-      fail(Exit::data, "{}: '..' in a name; names must stay inside the data folder", name);
-}
-
 // For kernels before 5.6, and sandboxes that forbid openat2. What it checks could be changed
 // between the check and the open by somebody who may write into root.
 Descriptor open_by_real_path(const std::filesystem::path& root, const std::string& relative,
@@ -79,8 +70,8 @@ Descriptor open_below(const std::filesystem::path& root, const std::string& rela
                       const std::string& name) {
   const Descriptor folder(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (folder.get() < 0)
-    fail(Exit::data, "{}: the data folder cannot be opened ({})", printable(root.string()),
-         std::strerror(errno));
+    fail(Exit::data, "{}: the data folder cannot be opened ({})",
+         printable(root.string(), kMaxName), std::strerror(errno));
   open_how how{};
   how.flags = kReadFlags;
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
@@ -115,20 +106,15 @@ std::vector<std::byte> read_all(const Descriptor& file, const std::string& name,
 
 std::vector<std::byte> read_file_below(const std::filesystem::path& root,
                                        const std::string& relative, size_t max_bytes) {
-  const std::string name = printable(root.string() + "/" + relative);
-  check_relative(relative, name);
+  const std::string name = printable(root.string() + "/" + relative, kMaxName);
+  if (const char* fault = path_fault(relative))
+    fail(Exit::data, "{}: the name {}; names must stay inside the data folder", name, fault);
   return read_all(open_below(root, relative, name), name, max_bytes);
 }
 
 std::vector<std::byte> read_file(const std::filesystem::path& path, size_t max_bytes) {
-  return read_all(Descriptor(::open(path.c_str(), kReadFlags)), printable(path.string()),
+  return read_all(Descriptor(::open(path.c_str(), kReadFlags)), printable(path.string(), kMaxName),
                   max_bytes);
-}
-
-std::string printable(std::string text) {
-  for (char& c : text)
-    if (static_cast<unsigned char>(c) < 32 || c == 127) c = '?';
-  return text;
 }
 
 }  // namespace pneuma

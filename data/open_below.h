@@ -18,7 +18,4 @@ std::vector<std::byte> read_file_below(const std::filesystem::path& root,
 // The same for a path that the user named directly, so that no root applies.
 std::vector<std::byte> read_file(const std::filesystem::path& path, size_t max_bytes);
 
-// Text for a message: control characters, NUL among them, become '?'.
-std::string printable(std::string text);
-
 }  // namespace pneuma

@@ -100,11 +100,11 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
   return best;
 }
 
-std::string printable(std::string_view text) {
-  std::string result(text.substr(0, 60));
+std::string printable(std::string_view text, size_t most) {
+  std::string result(text.substr(0, most));
   for (char& c : result)
     if (uint8_t(c) < 0x20 || c == 0x7F) c = '?';
-  return text.size() > 60 ? result + "..." : result;
+  return text.size() > most ? result + "..." : result;
 }
 
 const char* path_fault(std::string_view path) {

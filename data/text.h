@@ -40,8 +40,8 @@ std::optional<Number> parse_number(std::string_view text) {
 // of equals; empty when there is none, or none within a third of the longer word's length.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
 
-// A word from outside, fit for a one-line message: at most 60 bytes, control characters as '?'.
-std::string printable(std::string_view text);
+// A word from outside, fit for a one-line message: at most `most` bytes, control characters as '?'.
+std::string printable(std::string_view text, size_t most = 60);
 
 // Why `path` cannot be a path below a root folder ("is absolute", "leaves the root"...), or null.
 const char* path_fault(std::string_view path);

@@ -8,6 +8,7 @@
 
 #include "data/image.h"
 #include "data/open_below.h"
+#include "data/text.h"
 #include "engine/error.h"
 
 namespace pneuma {
@@ -18,17 +19,14 @@ namespace fs = std::filesystem;
 bool has_image_extension(const fs::path& path) {
   static const std::set<std::string> known = {".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ppm",
                                               ".pnm", ".tif", ".tiff", ".dcm", ".gif"};
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return known.contains(extension);
+  return known.contains(lower(path.extension().string()));
 }
 
 // Adds the images below `folder`; links to folders are not followed, so there is no circle.
 void collect(const fs::path& folder, std::set<fs::path>& files, std::vector<Fault>& faults) {
   std::error_code error;
   const auto note = [&] {
-    const std::string name = printable(folder.string());
+    const std::string name = printable(folder.string(), 4096);
     faults.push_back(
         {name, fmt::format("{}: cannot be listed ({})", name, error.message()), false});
   };
@@ -45,7 +43,7 @@ void collect(const fs::path& folder, std::set<fs::path>& files, std::vector<Faul
 }
 
 void try_decode(const fs::path& path, std::vector<Fault>& faults) {
-  const std::string name = printable(path.string());
+  const std::string name = printable(path.string(), 4096);
   try {
     std::string warning;
     decode_image(read_file(path, kMaxImageFile), name, &warning);
@@ -73,7 +71,7 @@ std::vector<Fault> verify_images(const std::vector<fs::path>& files_or_folders, 
     const size_t before = faults.size();
     collect(path, below, faults);
     if (below.empty() && faults.size() == before) {
-      const std::string name = printable(path.string());
+      const std::string name = printable(path.string(), 4096);
       faults.push_back({name, name + ": has no images; check the folder", false});
     }
     found.merge(below);

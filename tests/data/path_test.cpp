@@ -8,6 +8,7 @@
 
 #include "data/image.h"
 #include "data/open_below.h"
+#include "data/text.h"
 #include "data/write_png.h"
 #include "engine/error.h"
 
@@ -121,7 +122,7 @@ TEST_CASE("each refusal says what is wrong") {
   says("circle", "circle");
   says("../secret.png", "'..'");
   says("/etc/passwd", "absolute");
-  says(std::string("a\0b", 3), "NUL");
+  says(std::string("a\0b", 3), "control character");
   says("", "empty");
   says(std::string(300, 'x'), "cannot be opened");
   if (geteuid() != 0) {  // root may read everything
