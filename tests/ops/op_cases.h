@@ -1,0 +1,52 @@
+// One table of cases drives every test of an op: gradients by differences on the oracle, every
+// backend against the oracle, equal bits, stray writes, gaps; and the microbenchmark of bench/ops.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/ops/ops.h"
+#include "engine/random.h"
+
+namespace pneuma::testing {
+
+struct Input {
+  Shape shape;
+  std::function<double(Random&)> draw;  // one value; rounded to f32, so that all dtypes see one
+  bool gradient = false;                // whether the op gives one
+  std::vector<uint8_t> bytes = {};      // instead: the contents, dtype u8
+  bool integer = false;                 // i32
+};
+
+struct OpCase {
+  std::string name;
+  std::vector<Input> inputs;
+  // Runs the op; backward begins at the first result. The others are compared too.
+  std::function<std::vector<Tensor>(Context&, const std::vector<Tensor>&)> run;
+  // Largest error of a result over its largest magnitude, in eps of the dtype.
+  double tolerance = 16;
+  bool training = true;
+  bool smooth = true;                  // differences make sense: no ties, no kinks within a step
+  double gradient_scale = 1;           // that the op puts on its gradients (the loss scale)
+  std::vector<std::string> gaps = {};  // backends that cannot; a gap that is not listed fails
+};
+
+std::vector<OpCase> op_cases();
+
+// One tensor that a case has written, as the host sees it.
+struct Result {
+  std::string what;  // "result 0", "gradient 1", "input 4 afterwards"
+  std::vector<double> values;
+};
+
+enum class Use { once, twice };  // twice: the op runs twice on its inputs, so that gradients add up
+
+// Makes the inputs (`values`, or, where that is empty, drawn by the case) and runs the case forward
+// and, where it gives gradients, backward from a fixed gradient of its first result.
+std::vector<std::vector<double>> draw_inputs(const OpCase&);
+std::vector<Result> execute(Context&, const OpCase&, Use,
+                            const std::vector<std::vector<double>>& inputs, bool backward = true);
+std::vector<double> output_gradient(int64_t count);  // that fixed gradient
+
+}  // namespace pneuma::testing

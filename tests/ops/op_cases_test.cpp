@@ -1,0 +1,250 @@
+// Every case of op_cases.h: gradients by differences, backends against the oracle, equal bits,
+// stray writes, and the list of kernels that no case reaches.
+#include "tests/ops/op_cases.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <map>
+#include <set>
+
+#include "kernels/open_backend.h"
+
+namespace pneuma::testing {
+namespace {
+
+const Backend& backend(const std::string& name) {
+  std::string why;
+  const Backend* b = open_backend(name, &why);
+  REQUIRE_MESSAGE(b, why);
+  return *b;
+}
+
+// A backend's device whose blocks stand between guards, and begin as NaN: a stray write and an
+// element that nobody wrote both show.
+constexpr size_t kGuard = 64;
+constexpr uint8_t kGuardByte = 0xA5;
+const Device* guarded_device = nullptr;
+std::map<void*, size_t> guarded_blocks;
+int64_t stray_writes = 0;
+
+Status guarded_allocate(size_t bytes, void** memory) {
+  void* block = nullptr;
+  const Status status = guarded_device->allocate(bytes + 2 * kGuard, &block);
+  if (!status) return status;
+  std::memset(block, kGuardByte, bytes + 2 * kGuard);
+  *memory = static_cast<uint8_t*>(block) + kGuard;
+  std::memset(*memory, 0xFF, bytes);
+  guarded_blocks[*memory] = bytes;
+  return {};
+}
+
+Status guarded_release(void* memory) {
+  if (!memory) return {};
+  uint8_t* block = static_cast<uint8_t*>(memory) - kGuard;
+  const size_t bytes = guarded_blocks.at(memory);
+  for (size_t i = 0; i < kGuard; ++i)
+    stray_writes += (block[i] != kGuardByte) + (block[kGuard + bytes + i] != kGuardByte);
+  guarded_blocks.erase(memory);
+  return guarded_device->release(block);
+}
+
+Backend guarded(const Backend& b) {
+  Backend g = b;
+  guarded_device = &b.device;
+  g.device.allocate = guarded_allocate;
+  g.device.release = guarded_release;
+  return g;
+}
+
+std::vector<Result> run_case(const Backend& b, const Precision& precision, const OpCase& c,
+                             Use use) {
+  Context ctx(b, precision);
+  return execute(ctx, c, use, draw_inputs(c));
+}
+
+bool is_gradient(const Result& r) { return r.what.rfind("gradient", 0) == 0; }
+
+double largest(const std::vector<double>& values) {
+  double m = 0;
+  for (const double v : values)
+    if (std::isfinite(v)) m = std::max(m, std::fabs(v));
+  return m;
+}
+
+// Largest error of any result, relative to the largest magnitude of that result. NaN and infinity
+// must stand in the same places.
+double error(const std::vector<Result>& got, const std::vector<Result>& truth, std::string* where) {
+  REQUIRE(got.size() == truth.size());
+  double worst = 0;
+  for (size_t k = 0; k < got.size(); ++k) {
+    const double magnitude = largest(truth[k].values);
+    for (size_t i = 0; i < truth[k].values.size(); ++i) {
+      const double g = got[k].values[i], t = truth[k].values[i];
+      double e = std::fabs(g - t) / (magnitude > 0 ? magnitude : 1);
+      if (std::isnan(t) || std::isinf(t))
+        e = std::isnan(g) == std::isnan(t) && (g == t || t != t) ? 0 : INFINITY;
+      if (!(e <= worst)) {
+        worst = std::isnan(e) ? INFINITY : e;
+        *where = fmt::format("{}[{}] is {:.9g}, the oracle's {:.9g}", got[k].what, i, g, t);
+      }
+    }
+  }
+  return worst;
+}
+
+bool equal_bits(const std::vector<Result>& a, const std::vector<Result>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Result& x, const Result& y) {
+    return x.values.size() == y.values.size() &&
+           !std::memcmp(x.values.data(), y.values.data(), x.values.size() * sizeof(double));
+  });
+}
+
+bool has_gap(const OpCase& c, const Backend& b) {
+  return std::find(c.gaps.begin(), c.gaps.end(), b.name) != c.gaps.end();
+}
+
+// The cpu backend's path, where one is forced and this machine has it not.
+bool isa_missing() {
+  const char* isa = std::getenv("PNEUMA_CPU_ISA");
+  if (!isa) return false;
+  const std::string name = isa;
+  const bool missing = (name == "avx2" && !__builtin_cpu_supports("avx2")) ||
+                       (name == "avx512" && !__builtin_cpu_supports("avx512f"));
+  if (missing) MESSAGE("SKIPPED: this machine has no " << name);
+  return missing;
+}
+
+}  // namespace
+
+TEST_CASE("gradients are the differences of the forward pass, in f64 on the reference") {
+  constexpr int kSamples = 20;
+  constexpr double kStep = 1e-6, kTolerance = 1e-7;
+  for (const OpCase& c : op_cases()) {
+    if (!c.smooth) continue;
+    for (const Use use : {Use::once, Use::twice}) {
+      CAPTURE(c.name);
+      Context ctx(backend("reference"), float64());
+      std::vector<std::vector<double>> inputs = draw_inputs(c);
+      const std::vector<Result> results = execute(ctx, c, use, inputs);
+      const std::vector<double> dy = output_gradient(int64_t(results[0].values.size()));
+      for (const Result& r : results) {
+        if (!is_gradient(r)) continue;
+        std::vector<double>& x = inputs[size_t(std::stoi(r.what.substr(9)))];
+        const double scale = std::max(largest(r.values), 1e-3);
+        Random random(9, Purpose::test);
+        for (int s = 0; s < kSamples; ++s) {
+          const size_t i = random.below(uint32_t(x.size()));
+          const double kept = x[i];
+          double difference = 0, magnitude = 0;
+          for (const double sign : {1.0, -1.0}) {
+            x[i] = kept + sign * kStep;
+            const std::vector<double> y = execute(ctx, c, use, inputs, false)[0].values;
+            for (size_t k = 0; k < y.size(); ++k) {
+              difference += sign * y[k] * dy[k];
+              magnitude += std::fabs(y[k] * dy[k]);
+            }
+          }
+          x[i] = kept;
+          const double slope = difference / (2 * kStep) * c.gradient_scale;
+          const double noise = 1e-15 * magnitude / kStep * c.gradient_scale;  // of that division
+          CHECK_MESSAGE(
+              std::fabs(slope - r.values[i]) <= kTolerance * scale + noise,
+              r.what << "[" << i << "] is " << r.values[i] << ", the difference " << slope);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("every backend follows the oracle, writes all of its results and nothing beside them") {
+  if (isa_missing()) return;
+  for (const std::string name : {"reference", "cpu"}) {
+    if (!backend(name).kernels.fill.run) continue;
+    const Backend b = guarded(backend(name));
+    for (const OpCase& c : op_cases()) {
+      for (const Use use : {Use::once, Use::twice}) {
+        CAPTURE(name);
+        CAPTURE(c.name);
+        if (has_gap(c, b)) {
+          CHECK_THROWS_AS(run_case(b, float32(), c, use), Error);
+          continue;
+        }
+        std::vector<Result> got;
+        REQUIRE_NOTHROW(got = run_case(b, float32(), c, use));
+        std::string where;
+        const double worst = error(got, run_case(backend("reference"), float64(), c, use), &where) /
+                             std::numeric_limits<float>::epsilon();
+        CHECK_MESSAGE(worst <= c.tolerance, where << ": " << worst << " eps");
+        CHECK(stray_writes == 0);
+        CHECK(guarded_blocks.empty());
+        if (std::getenv("PNEUMA_SHOW_ERRORS"))
+          MESSAGE(name << " " << c.name << ": " << worst << " of " << c.tolerance << " eps");
+      }
+    }
+  }
+}
+
+TEST_CASE("equal calls give equal bits, for any number of threads") {
+  if (isa_missing()) return;
+  const Backend& b = backend("cpu");
+  if (!b.kernels.fill.run) return;
+  for (const OpCase& c : op_cases()) {
+    if (has_gap(c, b)) continue;
+    CAPTURE(c.name);
+    const std::vector<Result> first = run_case(b, float32(), c, Use::twice);
+    for (const int threads : {1, 2, 3}) {
+      CAPTURE(threads);
+      if (b.device.set_threads) REQUIRE(b.device.set_threads(threads));
+      CHECK(equal_bits(first, run_case(b, float32(), c, Use::twice)));
+    }
+  }
+}
+
+TEST_CASE("fused batch norm is the composition of its parts") {
+  const Precision& precision = float64();
+  const auto parts = [](const OpCase& fused, bool add) {
+    OpCase c = fused;
+    c.run = [add](Context& ctx, const std::vector<Tensor>& in) {
+      Tensor y = ops::batch_norm(ctx, in[0], {in[2], in[3], in[4], in[5]});
+      if (add) y = ops::add(ctx, y, in[1]);
+      return std::vector<Tensor>{ops::relu(ctx, y)};
+    };
+    return c;
+  };
+  int compared = 0;
+  for (const OpCase& c : op_cases()) {
+    if (c.name != "batch_norm_relu [2,5,7,3]" && c.name != "batch_norm_add_relu [2,5,7,3]")
+      continue;
+    const bool add = c.name.find("add") != std::string::npos;
+    std::string where;
+    const Backend& b = backend("reference");
+    CHECK_MESSAGE(error(run_case(b, precision, c, Use::once),
+                        run_case(b, precision, parts(c, add), Use::once), &where) <= 1e-13,
+                  where);
+    ++compared;
+  }
+  CHECK(compared == 2);
+}
+
+TEST_CASE("every kernel is reached by a case") {
+  std::set<std::string> reached;
+  for (const OpCase& c : op_cases()) {
+    Context ctx(backend("reference"), float32());
+    ctx.trace = [&](const Launch& launch) { reached.insert(launch.kernel); };
+    execute(ctx, c, Use::once, draw_inputs(c));
+  }
+  // Kernels is nothing but entries of one size.
+  static_assert(sizeof(Kernels) % sizeof(Kernel<Fill>) == 0);
+  const auto* entries = reinterpret_cast<const Kernel<Fill>*>(&backend("reference").kernels);
+  for (size_t k = 0; k < sizeof(Kernels) / sizeof(Kernel<Fill>); ++k) {
+    CAPTURE(entries[k].name);
+    CHECK(reached.count(entries[k].name) == 1);
+  }
+}
+
+}  // namespace pneuma::testing
