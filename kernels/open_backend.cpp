@@ -42,11 +42,18 @@ const Backend* open_plugin(const std::string& name, std::string* why) {
   return backend;
 }
 
+const Backend* open_cpu(std::string* why) {
+  DeviceProperties properties;
+  const Status status = cpu_backend().device.properties(&properties);
+  if (!status) *why = fmt::format("device 'cpu' cannot be used: {}", status.message);
+  return status ? &cpu_backend() : nullptr;
+}
+
 }  // namespace
 
 const Backend* open_backend(const std::string& device, std::string* why) {
   if (device == "reference") return &reference_backend();
-  if (device == "cpu") return &cpu_backend();
+  if (device == "cpu") return open_cpu(why);
   if (device == "cuda" || device == "host_cuda") return open_plugin(device, why);
   if (device == "auto") {
     std::string reason;
@@ -55,7 +62,7 @@ const Backend* open_backend(const std::string& device, std::string* why) {
       return cuda;
     }
     *why = "device cpu: " + reason;
-    return &cpu_backend();
+    return open_cpu(why);
   }
   *why =
       fmt::format("unknown device '{}'; known are auto, cpu, cuda, host_cuda, reference", device);

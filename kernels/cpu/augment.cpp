@@ -1,0 +1,47 @@
+// Crop, mirror and normalise bytes to NHWC f32. A byte has 256 values: the quotient comes from a
+// table, exact as the division.
+#include "kernels/cpu/own.h"
+
+namespace pneuma::PN_ISA {
+
+Status augment(Stream, const Augment& a) {
+  PN_REQUIRE_F32(f32(a.y));
+  PN_REQUIRE(a.y.rank == 4 && a.y.dims[3] >= 1 && a.y.dims[3] <= 3,
+             "augment: y must be [N,h,w,C] with at most 3 channels");
+  const int64_t batch = a.y.dims[0], height = a.y.dims[1], width = a.y.dims[2],
+                channels = a.y.dims[3];
+  PN_REQUIRE(bytes_of(a.items) == size_t(batch) * sizeof(AugmentItem),
+             "augment: items must hold one AugmentItem per image");
+  const AugmentItem* items = a.items.as<AugmentItem>();
+  for (int64_t i = 0; i < batch; ++i) {
+    const AugmentItem& item = items[i];
+    PN_REQUIRE(item.channels == 1 || item.channels == channels,
+               "augment: an image must have 1 channel or those of y");
+    PN_REQUIRE(item.crop_y >= 0 && item.crop_x >= 0 && item.crop_y + height <= item.height &&
+                   item.crop_x + width <= item.width,
+               "augment: a crop leaves its image");
+    PN_REQUIRE(
+        item.offset >= 0 && item.offset + int64_t{item.height} * item.width * item.channels <=
+                                int64_t(bytes_of(a.pixels)),
+        "augment: an image leaves the pixels");
+  }
+  float table[3][256];
+  for (int c = 0; c < 3; ++c)
+    for (int v = 0; v < 256; ++v) table[c][v] = (float(v) - a.mean[c]) / a.std[c];
+  for_chunks(batch * height, 8, [&](int64_t begin, int64_t end) {
+    for (int64_t line = begin; line < end; ++line) {
+      const AugmentItem& item = items[line / height];
+      const int64_t row = item.crop_y + line % height, step = item.mirror ? -1 : 1;
+      const int64_t column = item.crop_x + (item.mirror ? width - 1 : 0);
+      const uint8_t* pixel =
+          a.pixels.as<uint8_t>() + item.offset + (row * item.width + column) * item.channels;
+      const bool gray = item.channels == 1;
+      float* y = a.y.as<float>() + line * width * channels;
+      for (int64_t x = 0; x < width; ++x, pixel += step * item.channels, y += channels)
+        for (int64_t c = 0; c < channels; ++c) y[c] = table[c][pixel[gray ? 0 : c]];
+    }
+  });
+  return {};
+}
+
+}  // namespace pneuma::PN_ISA

@@ -1,0 +1,228 @@
+// y = relu?(gamma (x - mean) rstd + beta (+ residual)): two reads of x, one write of y.
+//
+// Pass 1 sums d and d^2 of d = x - k in each chunk of rows, k being the chunk's first row, so that
+// a mean far from 0 costs no digits; chunks are merged as Chan, Golub, LeVeque 1979. Pass 2 walks
+// back, so that it begins with what pass 1 left in the cache.
+#include <cmath>
+#include <cstring>
+
+#include "kernels/cpu/own.h"
+
+namespace pneuma::PN_ISA {
+namespace {
+
+constexpr int64_t kBlock = 512;  // channels whose constants are at hand at once
+
+template <int kRows, class T>
+PN_INLINE void sum_rows(const T* x, int64_t channels, const T* shift, float* sum, float* square) {
+  for_vectors(0, channels, [&](int64_t c, auto n) {
+    const Vec k = load(shift + c, n);
+    Vec s{}, q{};
+    for (int r = 0; r < kRows; ++r) {
+      const Vec d = load(x + r * channels + c, n) - k;
+      s += d;
+      q = mul_add(d, d, q);
+    }
+    store(sum + c, load(sum + c, n) + s, n);
+    store(square + c, load(square + c, n) + q, n);
+  });
+}
+
+// What pass 2 needs: y = (x - mean) * scale + offset. Per channel, [C] each.
+struct Affine {
+  const float *mean, *scale, *offset;
+};
+
+template <class T>
+struct Tensors {
+  const T *x, *residual;  // [rows, channels]
+  T* y;
+  uint8_t* mask;
+  int64_t channels;
+};
+
+// Rows [row, row + kRows), channels [begin, end), whose constants `a` holds from index 0.
+template <int kRows, bool kRelu, bool kResidual, bool kMask, bool kStream, class T>
+PN_INLINE void apply_rows(const Tensors<T>& t, int64_t row, Range c_range, const Affine& a) {
+  for_vectors(c_range.begin, c_range.end, [&](int64_t c, auto n) {
+    const int64_t i = c - c_range.begin;
+    const Vec mean = load(a.mean + i, n), scale = load(a.scale + i, n),
+              offset = load(a.offset + i, n);
+    for (int r = 0; r < kRows; ++r) {
+      const int64_t e = (row + r) * t.channels + c;
+      Vec v = mul_add(load(t.x + e, n) - mean, scale, offset);
+      if constexpr (kResidual) v += load(t.residual + e, n);
+      if constexpr (kMask) store_bits(t.mask, e, positive(v), n);
+      if constexpr (kRelu) v = v < Vec{} ? Vec{} : v;  // a NaN stays
+      if constexpr (kStream)
+        stream(t.y + e, v);
+      else
+        store(t.y + e, v, n);
+    }
+  });
+}
+
+// One chunk.
+template <class T>
+PN_INLINE void apply(const Tensors<T>& t, Range rows, Range channels, const Affine& a, bool relu,
+                     bool streamed) {
+  if (t.mask && t.channels % kLanes != 0)
+    std::memset(t.mask + rows.begin * t.channels / 8, 0,
+                size_t((rows.end * t.channels + 7) / 8 - rows.begin * t.channels / 8));
+  with(relu, [&](auto r) {
+    with(t.residual, [&](auto z) {
+      with(t.mask, [&](auto m) {
+        with(streamed, [&](auto s) {
+          constexpr bool kRelu = decltype(r)::value, kResidual = decltype(z)::value,
+                         kMask = decltype(m)::value && kRelu, kStream = decltype(s)::value;
+          int64_t row = rows.begin;
+          for (; row + 4 <= rows.end; row += 4)
+            apply_rows<4, kRelu, kResidual, kMask, kStream>(t, row, channels, a);
+          for (; row < rows.end; ++row)
+            apply_rows<1, kRelu, kResidual, kMask, kStream>(t, row, channels, a);
+        });
+      });
+    });
+  });
+}
+
+// Mean and sum of squared deviations of channels [c.begin, c.end) over all chunks, in f64.
+template <class T>
+PN_INLINE void merge(const RowChunks& chunks, const T* x, const float* partial, Range c,
+                     double* mean, double* deviation) {
+  const int64_t channels = chunks.channels;
+  for (int64_t i = 0; i < c.end - c.begin; ++i) mean[i] = deviation[i] = 0;
+  for (int pass = 0; pass < 2; ++pass)
+    for (int64_t k = 0; k < chunks.count; ++k) {
+      const Range rows = rows_of(chunks, k);
+      const double n = double(rows.end - rows.begin), share_of_all = n / double(chunks.rows);
+      const T* shift = x + rows.begin * channels + c.begin;
+      const float *sum = partial + 2 * k * channels + c.begin, *square = sum + channels;
+      for (int64_t i = 0; i < c.end - c.begin; ++i) {
+        const double own = double(shift[i]) + double(sum[i]) / n;
+        if (pass == 0)
+          mean[i] += share_of_all * own;
+        else
+          deviation[i] += double(square[i]) - double(sum[i]) * double(sum[i]) / n +
+                          n * (own - mean[i]) * (own - mean[i]);
+      }
+    }
+}
+
+Status check(const View& x, const View& residual, const View& y, const View& gamma,
+             const View& beta, const View& mean, const View& var) {
+  PN_REQUIRE_F32(f32(x) && f32(residual) && f32(y));
+  PN_REQUIRE(
+      x.rank == 4 && x.count() > 0 && same_shape(x, y) && (!residual || same_shape(x, residual)),
+      "batch norm: x, residual and y must have one shape [N,H,W,C]");
+  const int64_t channels = x.dims[3];
+  PN_REQUIRE(channel_vector(gamma, channels) && beta && channel_vector(beta, channels) && mean &&
+                 channel_vector(mean, channels) && var && channel_vector(var, channels),
+             "batch norm: gamma, beta, mean and variance must be [C] f32");
+  return {};
+}
+
+template <class T>
+void forward(const BatchNormForward& a) {
+  const RowChunks chunks = row_chunks(a.x);
+  const int64_t channels = chunks.channels, blocks = (channels + kBlock - 1) / kBlock;
+  const T* x = a.x.as<T>();
+  const Tensors<T> tensors = {x, a.residual.as<T>(), a.y.as<T>(), a.relu_mask.as<uint8_t>(),
+                              channels};
+  float* partial = a.workspace.as<float>();  // [chunks][2][C]
+  float* scale = partial + 2 * chunks.count * channels;
+  float* offset = scale + channels;
+  const bool streamed = streams(a.y);
+  parallel(chunks.count, [&](int thread, int threads) {
+    const Range mine = share(chunks.count, thread, threads);
+    for (int64_t k = mine.begin; k < mine.end; ++k) {
+      const Range rows = rows_of(chunks, k);
+      const T* first = x + rows.begin * channels;
+      float *sum = partial + 2 * k * channels, *square = sum + channels;
+      std::memset(sum, 0, size_t(2 * channels) * sizeof(float));
+      int64_t r = 0;
+      for (; r + 8 <= rows.end - rows.begin; r += 8)
+        sum_rows<8>(first + r * channels, channels, first, sum, square);
+      for (; r < rows.end - rows.begin; ++r)
+        sum_rows<1>(first + r * channels, channels, first, sum, square);
+    }
+    barrier();
+    const Range own_blocks = share(blocks, thread, threads);
+    for (int64_t b = own_blocks.begin; b < own_blocks.end; ++b) {
+      const Range c = {b * kBlock, (b + 1) * kBlock < channels ? (b + 1) * kBlock : channels};
+      double mean[kBlock], deviation[kBlock];
+      merge(chunks, x, partial, c, mean, deviation);
+      const double count = double(chunks.rows);
+      for (int64_t i = c.begin; i < c.end; ++i) {
+        const double m = mean[i - c.begin], d = deviation[i - c.begin], var = d / count;
+        const double rstd = 1 / std::sqrt(var + a.eps);
+        const double gamma = a.gamma ? double(a.gamma.as<float>()[i]) : 1.0;
+        float *mean_out = a.mean.as<float>() + i, *running_mean = a.running_mean.as<float>() + i,
+              *running_var = a.running_var.as<float>() + i;
+        *mean_out = float(m);
+        a.rstd.as<float>()[i] = float(rstd);
+        scale[i] = float(gamma * rstd);  // the offset carries what rounding took from the mean
+        offset[i] = float(double(a.beta.as<float>()[i]) - (m - double(*mean_out)) * gamma * rstd);
+        *running_mean += float(a.momentum * (m - double(*running_mean)));
+        const double unbiased = chunks.rows > 1 ? d / (count - 1) : var;
+        *running_var += float(a.momentum * (unbiased - double(*running_var)));
+      }
+    }
+    barrier();
+    for (int64_t k = mine.end - 1; k >= mine.begin; --k)
+      apply(tensors, rows_of(chunks, k), {0, channels}, {a.mean.as<float>(), scale, offset}, a.relu,
+            streamed);
+    _mm_sfence();
+  });
+}
+
+template <class T>
+void inference(const BatchNormInference& a) {
+  const RowChunks chunks = row_chunks(a.x);
+  const int64_t channels = chunks.channels;
+  const Tensors<T> tensors = {a.x.as<T>(), a.residual.as<T>(), a.y.as<T>(), nullptr, channels};
+  parallel(chunks.count, [&](int thread, int threads) {
+    const Range mine = share(chunks.count, thread, threads);
+    float scale[kBlock];
+    for (int64_t begin = 0; begin < channels; begin += kBlock) {
+      const int64_t end = begin + kBlock < channels ? begin + kBlock : channels;
+      for (int64_t c = begin; c < end; ++c)
+        scale[c - begin] = float((a.gamma ? double(a.gamma.as<float>()[c]) : 1.0) /
+                                 std::sqrt(double(a.running_var.as<float>()[c]) + a.eps));
+      for (int64_t k = mine.begin; k < mine.end; ++k)
+        apply(tensors, rows_of(chunks, k), {begin, end},
+              {a.running_mean.as<float>() + begin, scale, a.beta.as<float>() + begin}, a.relu,
+              false);
+    }
+  });
+}
+
+}  // namespace
+
+size_t batch_norm_forward_workspace(const BatchNormForward& a) {
+  const RowChunks chunks = row_chunks(a.x);
+  return size_t(2 * (chunks.count + 1) * chunks.channels) * sizeof(float);
+}
+
+Status batch_norm_forward(Stream, const BatchNormForward& a) {
+  if (Status s = check(a.x, a.residual, a.y, a.gamma, a.beta, a.mean, a.rstd); !s) return s;
+  const int64_t channels = a.x.dims[3];
+  PN_REQUIRE(a.running_mean && channel_vector(a.running_mean, channels) && a.running_var &&
+                 channel_vector(a.running_var, channels),
+             "batch norm: running mean and variance must be [C] f32");
+  PN_REQUIRE(!a.relu_mask || bytes_of(a.relu_mask) >= size_t(a.x.count() + 7) / 8,
+             "batch norm: relu_mask must hold one bit per element");
+  PN_REQUIRE(bytes_of(a.workspace) >= batch_norm_forward_workspace(a),
+             "batch norm: the workspace is too small");
+  forward<float>(a);
+  return {};
+}
+
+Status batch_norm_inference(Stream, const BatchNormInference& a) {
+  if (Status s = check(a.x, a.residual, a.y, a.gamma, a.beta, a.running_mean, a.running_var); !s)
+    return s;
+  inference<float>(a);
+  return {};
+}
+
+}  // namespace pneuma::PN_ISA

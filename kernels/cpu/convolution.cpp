@@ -1,0 +1,129 @@
+// Convolution by oneDNN. Activations stay NHWC; each primitive chooses the layout of its weights,
+// which are few beside the arithmetic.
+#include "kernels/cpu/convolution.h"
+
+#include "kernels/cpu/onednn.h"
+
+namespace pneuma::onednn {
+namespace {
+
+using dnnl::memory;
+using Tag = memory::format_tag;
+constexpr auto kF32 = memory::data_type::f32;
+constexpr auto kAlgorithm = dnnl::algorithm::convolution_direct;
+
+enum class Pass : int64_t { forward, backward_data, backward_weights };
+
+// The three tensors of a convolution, whatever the pass.
+struct Shape {
+  View x, w, y;
+  int stride, padding;
+
+  Status check() const {
+    for (const View* v : {&x, &w, &y}) {
+      if (v->rank != 4 || v->count() <= 0)
+        return {StatusCode::invalid,
+                "convolution: x, w and y must be [N,H,W,C], [O,R,S,C], "
+                "[N,P,Q,O], none empty"};
+      if (v->dtype != Dtype::f32)
+        return {StatusCode::unsupported, "device cpu computes in f32 only"};
+    }
+    if (stride < 1 || padding < 0)
+      return {StatusCode::invalid, "convolution: stride must be at least 1, padding at least 0"};
+    for (int i = 1; i <= 2; ++i)
+      if (x.dims[i] + 2 * padding < w.dims[i] ||
+          y.dims[i] != (x.dims[i] + 2 * padding - w.dims[i]) / stride + 1)
+        return {StatusCode::invalid, "convolution: y must be [N,(H+2p-R)/s+1,(W+2p-S)/s+1,O]"};
+    if (x.dims[0] != y.dims[0] || x.dims[3] != w.dims[3] || y.dims[3] != w.dims[0])
+      return {StatusCode::invalid, "convolution: N, C or O differ between x, w and y"};
+    return {};
+  }
+  Key key(Pass pass, bool add) const {
+    return {int64_t(pass), x.dims[0], x.dims[1], x.dims[2], x.dims[3], w.dims[0],
+            w.dims[1],     w.dims[2], stride,    padding,   add,       0};
+  }
+};
+
+Built build(Pass pass, const Shape& s, bool add) {
+  const auto nchw = [](const View& v) {
+    return memory::dims{v.dims[0], v.dims[3], v.dims[1], v.dims[2]};
+  };
+  const memory::desc x(nchw(s.x), kF32, Tag::nhwc), y(nchw(s.y), kF32, Tag::nhwc);
+  const memory::desc w(nchw(s.w), kF32, Tag::ohwi), any(nchw(s.w), kF32, Tag::any);
+  const memory::dims strides = {s.stride, s.stride}, padding = {s.padding, s.padding};
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  const dnnl::convolution_forward::primitive_desc forward(
+      engine(), dnnl::prop_kind::forward_training, kAlgorithm, x, any, y, strides, padding, padding,
+      attributes);
+  switch (pass) {
+    case Pass::forward:
+      return std::make_shared<Operation>(
+          dnnl::convolution_forward(forward), forward.scratchpad_desc(),
+          std::vector<Operation::Argument>{{DNNL_ARG_SRC, x, x},
+                                           {DNNL_ARG_WEIGHTS, w, forward.weights_desc()},
+                                           {DNNL_ARG_DST, y, y, true}});
+    case Pass::backward_data: {
+      const dnnl::convolution_backward_data::primitive_desc pd(
+          engine(), kAlgorithm, x, any, y, strides, padding, padding, forward, attributes);
+      return std::make_shared<Operation>(
+          dnnl::convolution_backward_data(pd), pd.scratchpad_desc(),
+          std::vector<Operation::Argument>{{DNNL_ARG_DIFF_DST, y, y},
+                                           {DNNL_ARG_WEIGHTS, w, pd.weights_desc()},
+                                           {DNNL_ARG_DIFF_SRC, x, x, true, add}});
+    }
+    case Pass::backward_weights:
+      break;
+  }
+  const dnnl::convolution_backward_weights::primitive_desc pd(
+      engine(), kAlgorithm, x, any, y, strides, padding, padding, forward, attributes);
+  return std::make_shared<Operation>(
+      dnnl::convolution_backward_weights(pd), pd.scratchpad_desc(),
+      std::vector<Operation::Argument>{
+          {DNNL_ARG_SRC, x, x},
+          {DNNL_ARG_DIFF_DST, y, y},
+          {DNNL_ARG_DIFF_WEIGHTS, w, pd.diff_weights_desc(), true, add}});
+}
+
+Shape shape(const ConvolutionForward& a) { return {a.x, a.w, a.y, a.stride, a.padding}; }
+Shape shape(const ConvolutionBackwardData& a) { return {a.dx, a.w, a.dy, a.stride, a.padding}; }
+Shape shape(const ConvolutionBackwardWeights& a) { return {a.x, a.dw, a.dy, a.stride, a.padding}; }
+
+Built find(Pass pass, const Shape& s, bool add) {
+  return operation(s.key(pass, add), [&] { return build(pass, s, add); });
+}
+
+template <class Args>
+size_t workspace(Pass pass, const Args& a, bool add) {
+  const Shape s = shape(a);
+  return s.check() ? workspace_of([&] { return find(pass, s, add); }) : 0;
+}
+template <class Args>
+Status run(Pass pass, const Args& a, bool add, const std::vector<void*>& data) {
+  const Shape s = shape(a);
+  if (const Status status = s.check(); !status) return status;
+  return onednn::run([&] { return find(pass, s, add); }, data, a.workspace);
+}
+
+}  // namespace
+
+size_t convolution_forward_workspace(const ConvolutionForward& a) {
+  return workspace(Pass::forward, a, false);
+}
+Status convolution_forward(Stream, const ConvolutionForward& a) {
+  return run(Pass::forward, a, false, {a.x.data, a.w.data, a.y.data});
+}
+size_t convolution_backward_data_workspace(const ConvolutionBackwardData& a) {
+  return workspace(Pass::backward_data, a, a.dx.add);
+}
+Status convolution_backward_data(Stream, const ConvolutionBackwardData& a) {
+  return run(Pass::backward_data, a, a.dx.add, {a.dy.data, a.w.data, a.dx.data});
+}
+size_t convolution_backward_weights_workspace(const ConvolutionBackwardWeights& a) {
+  return workspace(Pass::backward_weights, a, a.dw.add);
+}
+Status convolution_backward_weights(Stream, const ConvolutionBackwardWeights& a) {
+  return run(Pass::backward_weights, a, a.dw.add, {a.x.data, a.dy.data, a.dw.data});
+}
+
+}  // namespace pneuma::onednn

@@ -1,0 +1,34 @@
+// y = value, of any dtype.
+#include "kernels/cpu/own.h"
+
+namespace pneuma::PN_ISA {
+namespace {
+
+template <class T>
+Status fill_with(const View& y, T value) {
+  for_chunks(y.count(), kChunk, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) y.as<T>()[i] = value;
+  });
+  return {};
+}
+
+}  // namespace
+
+Status fill(Stream, const Fill& a) {
+  switch (a.y.dtype) {
+    case Dtype::f32:
+      return fill_with(a.y, float(a.value));
+    case Dtype::u8:
+      return fill_with(a.y, uint8_t(a.value));
+    case Dtype::i32:
+      return fill_with(a.y, int32_t(a.value));
+    case Dtype::i64:
+      return fill_with(a.y, int64_t(a.value));
+    case Dtype::f64:
+      return fill_with(a.y, a.value);
+    default:
+      return {StatusCode::unsupported, "fill: device cpu has no 16-bit floats"};
+  }
+}
+
+}  // namespace pneuma::PN_ISA

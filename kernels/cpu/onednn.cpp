@@ -1,0 +1,150 @@
+#include "kernels/cpu/onednn.h"
+
+#include <omp.h>
+
+#include <list>
+#include <map>
+#include <mutex>
+
+#include "kernels/cpu/device.h"
+
+namespace pneuma::onednn {
+namespace {
+
+size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+dnnl::primitive reorder(const dnnl::memory::desc& from, const dnnl::memory::desc& to, bool add) {
+  dnnl::primitive_attr attributes;
+  if (add) {
+    dnnl::post_ops sum;
+    sum.append_sum();
+    attributes.set_post_ops(sum);
+  }
+  return dnnl::reorder({engine(), from, engine(), to, attributes});
+}
+
+// Least recently used operations leave first.
+struct Cache {
+  std::mutex mutex;
+  std::list<std::pair<Key, Built>> recent;
+  std::map<Key, std::list<std::pair<Key, Built>>::iterator> found;
+};
+Cache& cache() {
+  static Cache c;
+  return c;
+}
+
+}  // namespace
+
+const dnnl::engine& engine() {
+  static const dnnl::engine e = [] {
+    dnnl::set_primitive_cache_capacity(0);  // ours is the one
+    return dnnl::engine(dnnl::engine::kind::cpu, 0);
+  }();
+  return e;
+}
+
+Operation::Operation(dnnl::primitive primitive, const dnnl::memory::desc& scratchpad,
+                     std::vector<Argument> arguments)
+    : primitive_(std::move(primitive)), scratchpad_(scratchpad) {
+  workspace_ = aligned(scratchpad.get_size());
+  for (Argument& a : arguments) {
+    Part part{std::move(a)};
+    if (part.add || part.user != part.wanted) {
+      part.reorder = part.output ? reorder(part.wanted, part.user, part.add)
+                                 : reorder(part.user, part.wanted, false);
+      part.offset = workspace_;
+      workspace_ += aligned(part.wanted.get_size());
+    }
+    parts_.push_back(std::move(part));
+  }
+}
+
+void Operation::run(const std::vector<void*>& data, void* workspace) const {
+  thread_local dnnl::stream stream(engine());
+  std::unordered_map<int, dnnl::memory> arguments;
+  const auto bytes = static_cast<std::byte*>(workspace);
+  std::vector<std::pair<dnnl::memory, dnnl::memory>> copies(parts_.size());  // user, wanted
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    const Part& part = parts_[i];
+    dnnl::memory user(part.user, engine(), data[i]);
+    if (!part.copied()) {
+      arguments.emplace(part.name, user);
+      continue;
+    }
+    dnnl::memory wanted(part.wanted, engine(), bytes + part.offset);
+    if (!part.output) part.reorder.execute(stream, {{DNNL_ARG_FROM, user}, {DNNL_ARG_TO, wanted}});
+    copies[i] = {user, wanted};
+    arguments.emplace(part.name, wanted);
+  }
+  arguments.emplace(DNNL_ARG_SCRATCHPAD, dnnl::memory(scratchpad_, engine(), workspace));
+  primitive_.execute(stream, arguments);
+  for (size_t i = 0; i < parts_.size(); ++i)
+    if (parts_[i].copied() && parts_[i].output)
+      parts_[i].reorder.execute(
+          stream, {{DNNL_ARG_FROM, copies[i].second}, {DNNL_ARG_TO, copies[i].first}});
+  stream.wait();
+}
+
+Built operation(Key key, const std::function<Built()>& build) {
+  const int threads = compute_threads();
+  if (omp_get_max_threads() != threads) omp_set_num_threads(threads);  // of the calling thread
+  key.back() = threads;
+  Cache& c = cache();
+  const std::lock_guard lock(c.mutex);
+  if (const auto it = c.found.find(key); it != c.found.end()) {
+    c.recent.splice(c.recent.begin(), c.recent, it->second);
+    return it->second->second;
+  }
+  Built built = build();
+  c.recent.emplace_front(key, built);
+  c.found[key] = c.recent.begin();
+  if (c.recent.size() > kMaxOperations) {
+    c.found.erase(c.recent.back().first);
+    c.recent.pop_back();
+  }
+  return built;
+}
+
+size_t cached_operations() {
+  const std::lock_guard lock(cache().mutex);
+  return cache().recent.size();
+}
+
+Status guarded(const std::function<Status()>& f) {
+  try {
+    return f();
+  } catch (const dnnl::error& e) {
+    if (e.status == dnnl_out_of_memory)
+      return {StatusCode::out_of_memory, "oneDNN: the host has no memory left"};
+    if (e.status == dnnl_unimplemented)
+      return {StatusCode::unsupported, "oneDNN has no implementation for these shapes"};
+    if (e.status == dnnl_invalid_arguments)
+      return {StatusCode::invalid, "oneDNN refuses these shapes"};
+    return {StatusCode::device, "oneDNN failed"};
+  } catch (const std::bad_alloc&) {
+    return {StatusCode::out_of_memory, "the host has no memory left"};
+  }
+}
+
+size_t workspace_of(const std::function<Built()>& find) {
+  size_t bytes = 0;
+  guarded([&] {
+    bytes = find()->workspace();
+    return Status{};
+  });
+  return bytes;
+}
+
+Status run(const std::function<Built()>& find, const std::vector<void*>& data,
+           const View& workspace) {
+  return guarded([&]() -> Status {
+    const Built op = find();
+    if (workspace.bytes() < op->workspace())
+      return {StatusCode::invalid, "convolution or linear: the workspace is too small"};
+    op->run(data, workspace.data);
+    return {};
+  });
+}
+
+}  // namespace pneuma::onednn

@@ -1,0 +1,58 @@
+// One oneDNN primitive with what surrounds it: inputs brought into the layout it wants, results
+// brought back or added. Built once per shape, kept in a bounded cache; all memory it needs is the
+// caller's workspace.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "kernels/cpu/convolution.h"
+#include "oneapi/dnnl/dnnl.hpp"
+
+namespace pneuma::onednn {
+
+const dnnl::engine& engine();
+
+class Operation {
+ public:
+  struct Argument {
+    int name;                         // DNNL_ARG_*
+    dnnl::memory::desc user, wanted;  // the seam's layout, the primitive's
+    bool output = false, add = false;
+  };
+  Operation(dnnl::primitive primitive, const dnnl::memory::desc& scratchpad,
+            std::vector<Argument> arguments);
+
+  size_t workspace() const { return workspace_; }
+  // `data` in the order of the arguments. REQUIRES workspace() bytes at `workspace`.
+  void run(const std::vector<void*>& data, void* workspace) const;
+
+ private:
+  struct Part : Argument {
+    size_t offset = 0;  // of its copy in `wanted` layout, where there is one
+    dnnl::primitive reorder;
+    bool copied() const { return bool(reorder); }
+  };
+  dnnl::primitive primitive_;
+  dnnl::memory::desc scratchpad_;
+  std::vector<Part> parts_;
+  size_t workspace_ = 0;
+};
+
+// Everything that decides how a primitive is built: pass, sizes, strides, flags; threads are added.
+using Key = std::array<int64_t, 12>;
+using Built = std::shared_ptr<const Operation>;
+
+// From the cache, else from `build`, with oneDNN's threads set to the device's. Throws dnnl::error.
+Built operation(Key key, const std::function<Built()>& build);
+
+// Runs f; an exception of oneDNN becomes a Status.
+Status guarded(const std::function<Status()>& f);
+// The workspace of what `find` returns; 0 where oneDNN refuses (run() then says so).
+size_t workspace_of(const std::function<Built()>& find);
+Status run(const std::function<Built()>& find, const std::vector<void*>& data,
+           const View& workspace);
+
+}  // namespace pneuma::onednn

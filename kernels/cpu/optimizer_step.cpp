@@ -1,0 +1,82 @@
+// All parameters in one launch: unscale, clip, update the master. Every element is touched once.
+#include <cmath>
+
+#include "kernels/cpu/items.h"
+#include "kernels/cpu/own.h"
+#include "kernels/pointwise.h"
+
+namespace pneuma::PN_ISA {
+namespace {
+
+template <OptimizerKind kKind>
+PN_INLINE void update(const ParameterUpdate& p, Range range, float factor,
+                      const pointwise::UpdateRule<float>& rule) {
+  const auto r = rule;
+  float *w = static_cast<float*>(p.value), *m = static_cast<float*>(p.moment1),
+        *v = static_cast<float*>(p.moment2);
+  const float* g = static_cast<const float*>(p.gradient);
+#pragma omp simd
+  for (int64_t i = range.begin; i < range.end; ++i) {
+    const float gradient = factor * g[i];
+    if constexpr (kKind == OptimizerKind::sgd) r.sgd(w[i], gradient, m[i]);
+    if constexpr (kKind == OptimizerKind::nag) r.nag(w[i], gradient, m[i]);
+    if constexpr (kKind == OptimizerKind::adam) r.adam(w[i], gradient, m[i], v[i]);
+    if constexpr (kKind == OptimizerKind::rmsprop) r.rmsprop(w[i], gradient, m[i]);
+  }
+  if (float* copy = static_cast<float*>(p.working))
+    for (int64_t i = range.begin; i < range.end; ++i) copy[i] = w[i];
+}
+
+template <OptimizerKind kKind>
+void step(const OptimizerStep& a, float factor, pointwise::UpdateRule<float> rule) {
+  for_items(a.items, a.count, [&](const ParameterUpdate& p, Range range, int64_t, int64_t) {
+    pointwise::UpdateRule<float> r = rule;
+    r.weight_decay = float(p.weight_decay);
+    update<kKind>(p, range, factor, r);
+  });
+}
+
+}  // namespace
+
+Status optimizer_step(Stream, const OptimizerStep& a) {
+  for (int64_t i = 0; i < a.count; ++i) {
+    const ParameterUpdate& p = a.items[i];
+    PN_REQUIRE_F32(p.dtype == Dtype::f32 && p.gradient_dtype == Dtype::f32 &&
+                   (!p.working || p.working_dtype == Dtype::f32));
+    PN_REQUIRE(p.value && p.gradient && p.moment1 && (p.moment2 || a.kind != OptimizerKind::adam),
+               "optimizer step: a parameter lacks its gradient or a moment");
+  }
+  const StepState& state = *a.state;
+  if (!state.good) return {};
+  // As torch.nn.utils.clip_grad_norm_ clips.
+  const double clip = a.clip_norm / (state.gradient_norm + 1e-6);
+  const double factor = (a.clip_norm > 0 && clip < 1 ? clip : 1) / state.gradient_scale;
+  const double t = double(state.step);
+  const double adam_rate =
+      a.learning_rate * std::sqrt(1 - std::pow(a.beta_2, t)) / (1 - std::pow(a.beta_1, t));
+  const pointwise::UpdateRule<float> rule = {float(a.learning_rate),
+                                             float(a.momentum),
+                                             float(a.beta_1),
+                                             float(a.beta_2),
+                                             float(a.eps),
+                                             float(a.gamma),
+                                             0.f,
+                                             float(adam_rate)};
+  switch (a.kind) {
+    case OptimizerKind::sgd:
+      step<OptimizerKind::sgd>(a, float(factor), rule);
+      break;
+    case OptimizerKind::nag:
+      step<OptimizerKind::nag>(a, float(factor), rule);
+      break;
+    case OptimizerKind::adam:
+      step<OptimizerKind::adam>(a, float(factor), rule);
+      break;
+    case OptimizerKind::rmsprop:
+      step<OptimizerKind::rmsprop>(a, float(factor), rule);
+      break;
+  }
+  return {};
+}
+
+}  // namespace pneuma::PN_ISA

@@ -1,0 +1,226 @@
+// What the files that are compiled once per instruction set share: a vector of floats, bit masks,
+// and the split of work over threads. Everything here has internal linkage: a function that the
+// linker could merge with that of another instruction set would run on the wrong machine.
+//
+// A kernel is written once for whole vectors and for the tail of a row: `n` is Full{} or a count
+// of lanes. Kernels take their storage type from the pointers; another one is a load and a store.
+#pragma once
+
+#include <immintrin.h>
+#include <omp.h>
+
+#include <cstdint>
+#include <type_traits>
+
+#include "kernels/cpu/device.h"
+
+#ifndef PN_ISA
+#define PN_ISA baseline
+#endif
+#define PN_INLINE static inline __attribute__((always_inline))
+#define PN_REQUIRE(condition, message) \
+  if (!(condition)) return Status {    \
+      StatusCode::invalid, message     \
+    }
+#define PN_REQUIRE_F32(condition)                                \
+  if (!(condition)) return Status {                              \
+      StatusCode::unsupported, "device cpu computes in f32 only" \
+    }
+
+namespace pneuma::PN_ISA {
+
+#ifdef __AVX512F__
+constexpr int kLanes = 16;
+#else
+constexpr int kLanes = 8;  // without AVX the compiler makes two of each
+#endif
+typedef float Vec __attribute__((vector_size(kLanes * 4)));
+typedef int32_t IntVec __attribute__((vector_size(kLanes * 4)));
+typedef uint8_t ByteVec __attribute__((vector_size(kLanes)));
+using Full = std::integral_constant<int, kLanes>;
+
+PN_INLINE Vec splat(float s) { return s - Vec{}; }
+PN_INLINE Vec load(const float* p, Full) {
+  Vec v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+PN_INLINE void store(float* p, Vec v, Full) { __builtin_memcpy(p, &v, sizeof v); }
+PN_INLINE Vec load(const float* p, int n) {
+  Vec v{};
+  for (int i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+}
+PN_INLINE void store(float* p, Vec v, int n) {
+  for (int i = 0; i < n; ++i) p[i] = v[i];
+}
+PN_INLINE IntVec load_bytes(const uint8_t* p, int n) {
+  ByteVec v{};
+  if (n == kLanes)
+    __builtin_memcpy(&v, p, sizeof v);
+  else
+    for (int i = 0; i < n; ++i) v[i] = p[i];
+  return __builtin_convertvector(v, IntVec);
+}
+PN_INLINE void store_bytes(uint8_t* p, IntVec wide, int n) {
+  const ByteVec v = __builtin_convertvector(wide, ByteVec);
+  if (n == kLanes)
+    __builtin_memcpy(p, &v, sizeof v);
+  else
+    for (int i = 0; i < n; ++i) p[i] = v[i];
+}
+
+// REQUIRES p aligned to a vector. Past the caches, for what is not read again soon.
+PN_INLINE void stream(float* p, Vec v) {
+#if defined(__AVX512F__)
+  _mm512_stream_ps(p, (__m512)v);
+#elif defined(__AVX2__)
+  _mm256_stream_ps(p, (__m256)v);
+#else
+  __m128 half[2];
+  __builtin_memcpy(half, &v, sizeof v);
+  _mm_stream_ps(p, half[0]);
+  _mm_stream_ps(p + 4, half[1]);
+#endif
+}
+
+// a * b + c, rounded once where the machine can.
+PN_INLINE Vec mul_add(Vec a, Vec b, Vec c) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+  return (Vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+  return a * b + c;
+#endif
+}
+
+// One bit per lane, lowest first: v > 0.
+PN_INLINE uint32_t positive(Vec v) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask((__m512)v, _mm512_setzero_ps(), _CMP_GT_OQ);
+#elif defined(__AVX2__)
+  return uint32_t(_mm256_movemask_ps(_mm256_cmp_ps((__m256)v, _mm256_setzero_ps(), _CMP_GT_OQ)));
+#else
+  __m128 half[2];
+  const IntVec greater = v > Vec{};
+  __builtin_memcpy(half, &greater, sizeof half);
+  return uint32_t(_mm_movemask_ps(half[0]) | _mm_movemask_ps(half[1]) << 4);
+#endif
+}
+// v where the lane's bit is set, else 0.
+PN_INLINE Vec keep(Vec v, uint32_t bits) {
+#ifdef __AVX512F__
+  return (Vec)_mm512_maskz_mov_ps(__mmask16(bits), (__m512)v);
+#else
+  const IntVec lane_bit = {1, 2, 4, 8, 16, 32, 64, 128};
+  return (Vec)((IntVec)v & (((IntVec{} + int32_t(bits)) & lane_bit) != 0));
+#endif
+}
+
+// Bits e .. e+n-1 of a mask. Whole bytes at once where e allows it, as it does in every row of a
+// tensor whose channels are a multiple of the lanes; else bit by bit, onto zeros.
+PN_INLINE uint32_t load_bits(const uint8_t* mask, int64_t e, int n) {
+  uint32_t bits = 0;
+  if (n == kLanes && e % 8 == 0)
+    __builtin_memcpy(&bits, mask + e / 8, kLanes / 8);
+  else
+    for (int i = 0; i < n; ++i) bits |= uint32_t(mask[(e + i) / 8] >> (e + i) % 8 & 1) << i;
+  return bits;
+}
+PN_INLINE void store_bits(uint8_t* mask, int64_t e, uint32_t bits, int n) {
+  if (n == kLanes && e % 8 == 0)
+    __builtin_memcpy(mask + e / 8, &bits, kLanes / 8);
+  else
+    for (int i = 0; i < n; ++i) mask[(e + i) / 8] |= uint8_t((bits >> i & 1) << (e + i) % 8);
+}
+
+// f(c, n) for the vectors of [begin, end), the last one in part.
+template <class F>
+PN_INLINE void for_vectors(int64_t begin, int64_t end, F f) {
+  int64_t c = begin;
+  for (; c + kLanes <= end; c += kLanes) f(c, Full{});
+  if (c < end) f(c, int(end - c));
+}
+
+// f(std::true_type or std::false_type), so that the inner loop holds no branch.
+template <class F>
+PN_INLINE void with(bool condition, F f) {
+  if (condition)
+    f(std::true_type{});
+  else
+    f(std::false_type{});
+}
+
+struct Range {
+  int64_t begin, end;
+};
+// The part of `count` chunks that thread t of n does. Chunks depend on shapes alone and no sum
+// runs over two of them, so the number of threads changes no bit.
+PN_INLINE Range share(int64_t count, int t, int n) { return {count * t / n, count * (t + 1) / n}; }
+
+// f(thread, threads) on as many threads as there is work for.
+template <class F>
+PN_INLINE void parallel(int64_t chunks, F f) {
+  const int threads = chunks < compute_threads() ? int(chunks) : compute_threads();
+  if (threads <= 1) return f(0, 1);
+#pragma omp parallel num_threads(threads)
+  f(omp_get_thread_num(), omp_get_num_threads());
+}
+// Between two passes of one `parallel`.
+PN_INLINE void barrier() {
+  _mm_sfence();  // streamed stores are not ordered by the barrier itself
+#pragma omp barrier
+}
+
+constexpr int64_t kChunk = 1 << 16;  // elements: a quarter of a usual L2
+
+// f(begin, end) over [0, count) in fixed chunks.
+template <class F>
+PN_INLINE void for_chunks(int64_t count, int64_t chunk, F f) {
+  const int64_t chunks = (count + chunk - 1) / chunk;
+  parallel(chunks, [&](int t, int n) {
+    const Range mine = share(chunks, t, n);
+    for (int64_t i = mine.begin; i < mine.end; ++i)
+      f(i * chunk, (i + 1) * chunk < count ? (i + 1) * chunk : count);
+  });
+}
+
+// A tensor [rows, channels] in chunks of whole rows; 8 rows end at a byte of a mask.
+struct RowChunks {
+  int64_t rows, channels, size, count;
+};
+PN_INLINE RowChunks row_chunks(const View& x) {
+  const int64_t channels = x.dims[x.rank - 1], rows = x.count() / channels;
+  const int64_t wanted = (kChunk / channels + 7) / 8 * 8, size = wanted < 8 ? 8 : wanted;
+  return {rows, channels, size, (rows + size - 1) / size};
+}
+PN_INLINE Range rows_of(const RowChunks& c, int64_t i) {
+  return {i * c.size, (i + 1) * c.size < c.rows ? (i + 1) * c.size : c.rows};
+}
+
+// View::bytes(), but never left to the linker.
+PN_INLINE size_t bytes_of(const View& v) {
+  size_t bytes = v.rank ? size_of(v.dtype) : 0;
+  for (int i = 0; i < v.rank; ++i) bytes *= size_t(v.dims[i]);
+  return bytes;
+}
+PN_INLINE bool same_shape(const View& a, const View& b) {
+  bool same = a.rank == b.rank;
+  for (int i = 0; i < a.rank; ++i) same = same && a.dims[i] == b.dims[i];
+  return same;
+}
+PN_INLINE bool f32(const View& v) { return !v || v.dtype == Dtype::f32; }
+// REQUIRES of a per-channel vector: absent or [channels] f32.
+PN_INLINE bool channel_vector(const View& v, int64_t channels) {
+  return !v || (v.rank == 1 && v.dims[0] == channels && v.dtype == Dtype::f32);
+}
+
+// Whether to write y past the caches: it would not stay there until somebody reads it.
+PN_INLINE bool streams(const View& y) {
+  constexpr size_t kLarge = size_t{16} << 20;
+  return bytes_of(y) > kLarge && y.dims[y.rank - 1] % kLanes == 0 &&
+         reinterpret_cast<uintptr_t>(y.data) % kAlignment == 0;
+}
+
+}  // namespace pneuma::PN_ISA

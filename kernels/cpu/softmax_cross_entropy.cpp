@@ -1,0 +1,37 @@
+// Softmax cross-entropy: loss = mean of log sum exp(z) - z[label], dz = (softmax - one_hot) / N.
+#include <cmath>
+
+#include "kernels/cpu/own.h"
+
+namespace pneuma::PN_ISA {
+
+Status softmax_cross_entropy(Stream, const SoftmaxCrossEntropy& a) {
+  PN_REQUIRE_F32(f32(a.logits) && f32(a.loss) && f32(a.dlogits));
+  PN_REQUIRE(a.logits.rank == 2 && a.logits.count() > 0 && a.labels.rank == 1 &&
+                 a.labels.dtype == Dtype::i32 && a.labels.dims[0] == a.logits.dims[0] &&
+                 (!a.dlogits || same_shape(a.logits, a.dlogits)) && a.loss.count() == 1,
+             "softmax cross-entropy: logits must be [N,C], labels i32 [N], loss [1]");
+  const int64_t batch = a.logits.dims[0], channels = a.logits.dims[1];
+  const int32_t* labels = a.labels.as<int32_t>();
+  for (int64_t i = 0; i < batch; ++i)
+    PN_REQUIRE(labels[i] >= 0 && labels[i] < channels,
+               "softmax cross-entropy: a label is outside 0..C-1");
+  const float scale = float((a.state ? a.state->loss_scale : 1.0) / double(batch));
+  double loss = 0;
+  for (int64_t i = 0; i < batch; ++i) {
+    const float* z = a.logits.as<float>() + i * channels;
+    float largest = z[0];
+    for (int64_t c = 1; c < channels; ++c) largest = z[c] > largest ? z[c] : largest;
+    double sum = 0;
+    for (int64_t c = 0; c < channels; ++c) sum += double(std::exp(z[c] - largest));
+    loss += std::log(sum) + double(largest - z[labels[i]]);
+    if (!a.dlogits) continue;
+    float* dz = a.dlogits.as<float>() + i * channels;
+    for (int64_t c = 0; c < channels; ++c)
+      dz[c] = scale * (float(double(std::exp(z[c] - largest)) / sum) - float(c == labels[i]));
+  }
+  *a.loss.as<float>() = float(loss / double(batch));
+  return {};
+}
+
+}  // namespace pneuma::PN_ISA
