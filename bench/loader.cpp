@@ -25,7 +25,8 @@ int main(int argc, char** argv) try {
   if (names.empty()) pneuma::fail(pneuma::Exit::data, "{}: has no files", argv[1]);
   std::sort(names.begin(), names.end());
   std::vector<std::vector<std::byte>> files;
-  for (const auto& name : names) files.push_back(pneuma::read_file(name, pneuma::kMaxImageFile));
+  for (const auto& name : names)
+    files.push_back(pneuma::read_image_file(name, pneuma::kMaxImageFile));
 
   std::string figures;
   const int repeats = argc > 2 ? std::max(1, std::atoi(argv[2])) : 3;

@@ -112,7 +112,7 @@ std::vector<std::byte> read_file_below(const std::filesystem::path& root,
   return read_all(open_below(root, relative, name), name, max_bytes);
 }
 
-std::vector<std::byte> read_file(const std::filesystem::path& path, size_t max_bytes) {
+std::vector<std::byte> read_image_file(const std::filesystem::path& path, size_t max_bytes) {
   return read_all(Descriptor(::open(path.c_str(), kReadFlags)), printable(path.string(), kMaxName),
                   max_bytes);
 }

@@ -16,6 +16,6 @@ std::vector<std::byte> read_file_below(const std::filesystem::path& root,
                                        const std::string& relative, size_t max_bytes);
 
 // The same for a path that the user named directly, so that no root applies.
-std::vector<std::byte> read_file(const std::filesystem::path& path, size_t max_bytes);
+std::vector<std::byte> read_image_file(const std::filesystem::path& path, size_t max_bytes);
 
 }  // namespace pneuma

@@ -46,7 +46,7 @@ void try_decode(const fs::path& path, std::vector<Fault>& faults) {
   const std::string name = printable(path.string(), 4096);
   try {
     std::string warning;
-    decode_image(read_file(path, kMaxImageFile), name, &warning);
+    decode_image(read_image_file(path, kMaxImageFile), name, &warning);
     if (!warning.empty()) faults.push_back({name, name + ": " + warning, true});
   } catch (const Error& error) {
     faults.push_back({name, error.what(), false});

@@ -196,10 +196,10 @@ TEST_CASE("what write_png writes is read back, with the same bytes each time") {
   const auto path =
       std::filesystem::temp_directory_path() / ("pneuma_" + std::to_string(::getpid()) + ".png");
   write_png(path, image);
-  const auto bytes = read_file(path, kMaxImageFile);
+  const auto bytes = read_image_file(path, kMaxImageFile);
   check_equal(decode_image(bytes, path.string()), image);
   write_png(path, image);
-  CHECK(bytes == read_file(path, kMaxImageFile));
+  CHECK(bytes == read_image_file(path, kMaxImageFile));
   // The same on every machine: these are the bytes of stb_image_write 1.16.
   CHECK(crc32(0, reinterpret_cast<const Bytef*>(bytes.data()), static_cast<uInt>(bytes.size())) ==
         1532314278u);
@@ -216,7 +216,7 @@ TEST_CASE("the odd images that are good equal Pillow's") {
   for (const auto& one : golden) {
     const auto name = one["name"].get<std::string>();
     CAPTURE(name);
-    const auto bytes = read_file(data / "odd_images" / name, kMaxImageFile);
+    const auto bytes = read_image_file(data / "odd_images" / name, kMaxImageFile);
     const Image image = decode_image(bytes, name);
     CHECK(std::vector<int>{image.height, image.width, image.channels} ==
           one["shape"].get<std::vector<int>>());
@@ -275,7 +275,7 @@ TEST_CASE("the odd images that are bad are refused, each with its reason") {
   }
   std::string warning;
   const std::string name = "bad_00000003_001_trailing_garbage.png";
-  decode_image(read_file(data / "odd_images" / name, kMaxImageFile), name, &warning);
+  decode_image(read_image_file(data / "odd_images" / name, kMaxImageFile), name, &warning);
   CHECK(warning.find("bytes follow the end of the PNG") != std::string::npos);
 }
 

@@ -184,7 +184,7 @@ TEST_CASE("a file over the limit is not read") {
   std::ofstream(folder.root / "big.png") << "x";
   fs::resize_file(folder.root / "big.png", kMaxImageFile + 1);  // sparse
   CHECK(refusal(folder.root, "big.png").find("at most") != std::string::npos);
-  CHECK_THROWS_AS(read_file(folder.root / "images" / "a b.png", 3), Error);
+  CHECK_THROWS_AS(read_image_file(folder.root / "images" / "a b.png", 3), Error);
 }
 
 }  // namespace
