@@ -28,6 +28,10 @@ Draw label(bool unknown) {  // 0, 1, something between, or unknown
   };
 }
 
+std::string titled(std::string name, const std::string& what) {
+  return what.empty() ? name : name + " " + what;
+}
+
 Input differentiable(Shape shape, Draw draw) { return {shape, std::move(draw), true}; }
 
 OpCase convolution(const char* name, Shape x, Shape w, int stride, int padding) {
@@ -119,7 +123,7 @@ Tensor state_tensor(Context& ctx, double loss_scale) {
 
 OpCase sigmoid_loss(const char* what, int64_t n, int64_t c, Draw logits, bool weights, bool unknown,
                     double scale = 1) {
-  return {fmt::format("sigmoid_cross_entropy {} x {} {}", n, c, what),
+  return {titled(fmt::format("sigmoid_cross_entropy {} x {}", n, c), what),
           {differentiable({n, c}, std::move(logits)),
            {{n, c}, label(unknown)},
            {{c}, uniform(0.5, 20)},
@@ -137,7 +141,7 @@ OpCase sigmoid_loss(const char* what, int64_t n, int64_t c, Draw logits, bool we
 }
 
 OpCase softmax_loss(const char* what, int64_t n, uint32_t c, Draw logits) {
-  return {fmt::format("softmax_cross_entropy {} x {} {}", n, c, what),
+  return {titled(fmt::format("softmax_cross_entropy {} x {}", n, c), what),
           {differentiable({n, c}, std::move(logits)), {{n}, levels(c), false, {}, true}},
           [](Context& ctx, const Tensors& in) {
             return Tensors{ops::softmax_cross_entropy(ctx, in[0], in[1])};
@@ -172,7 +176,7 @@ OpCase optimizer(OptimizerKind kind, const char* what, OptimizerSettings setting
     inputs.push_back({s, normal(0, loss_scale)});
   }
   return {
-      fmt::format("optimizer {} {}", name_of(kind), what), inputs,
+      titled(fmt::format("optimizer {}", name_of(kind)), what), inputs,
       [=](Context& ctx, const Tensors& in) {
         Parameters p;
         for (size_t k = 0; k < in.size() / 2; ++k) {

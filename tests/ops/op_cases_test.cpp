@@ -1,5 +1,5 @@
-// Every case of op_cases.h: gradients by differences, backends against the oracle, equal bits,
-// stray writes, and the list of kernels that no case reaches.
+// Every case of op_cases.h: the oracle against PyTorch, gradients by differences, backends against
+// the oracle, equal bits, stray writes, and the list of kernels that no case reaches.
 #include "tests/ops/op_cases.h"
 
 #include <doctest/doctest.h>
@@ -8,8 +8,10 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <limits>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "kernels/open_backend.h"
@@ -120,6 +122,54 @@ bool isa_missing() {
 }
 
 }  // namespace
+
+// tests/golden/op_cases.json has three numbers for each result, made by make_op_cases.py, which
+// reads the inputs from the file that $PNEUMA_DUMP_OP_CASES names.
+TEST_CASE("the reference in f64 computes what PyTorch in f64 does") {
+  if (const char* file = std::getenv("PNEUMA_DUMP_OP_CASES")) {
+    nlohmann::json all;
+    for (const OpCase& c : op_cases()) {
+      nlohmann::json inputs;
+      const std::vector<std::vector<double>> values = draw_inputs(c);
+      for (size_t k = 0; k < c.inputs.size(); ++k) {
+        const Shape& s = c.inputs[k].shape;
+        inputs.push_back({{"shape", std::vector<int64_t>(s.dims, s.dims + s.rank)},
+                          {"gradient", c.inputs[k].gradient},
+                          {"bytes", c.inputs[k].bytes},
+                          {"values", values[k]}});
+      }
+      const auto y = run_case(backend("reference"), float64(), c, Use::once)[0].values;
+      all.push_back(
+          {{"name", c.name}, {"inputs", inputs}, {"dy", output_gradient(int64_t(y.size()))}});
+    }
+    std::ofstream(file) << all;
+    return;
+  }
+  const std::string path = std::string(PNEUMA_SOURCE_DIR) + "/tests/golden/op_cases.json";
+  std::ifstream stream(path);
+  const nlohmann::json golden = nlohmann::json::parse(stream);
+  for (const OpCase& c : op_cases()) {
+    CAPTURE(c.name);
+    REQUIRE_MESSAGE(golden.contains(c.name), "run tests/golden/make_op_cases.py");
+    for (const Result& r : run_case(backend("reference"), float64(), c, Use::once)) {
+      CAPTURE(r.what);
+      REQUIRE_MESSAGE(golden[c.name].contains(r.what), "run tests/golden/make_op_cases.py");
+      const std::vector<double> expected = golden[c.name][r.what];
+      double norm = 0, first = 0, second = 0;
+      for (size_t i = 0; i < r.values.size(); ++i) {
+        if (!std::isfinite(r.values[i])) continue;
+        norm += r.values[i] * r.values[i];
+        first += r.values[i] * std::cos(double(i));
+        second += r.values[i] * std::sin(double(2 * i + 1));
+      }
+      norm = std::sqrt(norm);
+      const double tolerance = 1e-10 * std::max(norm, 1e-300);
+      CHECK(std::fabs(norm - expected[0]) <= tolerance);
+      CHECK(std::fabs(first - expected[1]) <= tolerance);
+      CHECK(std::fabs(second - expected[2]) <= tolerance);
+    }
+  }
+}
 
 TEST_CASE("gradients are the differences of the forward pass, in f64 on the reference") {
   constexpr int kSamples = 20;
