@@ -1,13 +1,19 @@
 // Prepares data for training: splits a label file by patient, writes lists, makes synthetic
 // radiographs, and checks files.
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "apps/common/cli.h"
 #include "data/lst.h"
 #include "data/nih_labels.h"
 #include "data/split.h"
+#include "data/verify.h"
 #include "engine/error.h"
 #include "engine/io/atomic_file.h"
 
@@ -18,7 +24,16 @@ using namespace pneuma;
 struct Settings {
   std::string labels, split = "patient", lists, output, csv;
   uint64_t seed = 0;
+  std::vector<std::filesystem::path> paths;
+  int threads = int(std::max(1u, std::thread::hardware_concurrency()));
 };
+
+// Counts on one line of a terminal; silent elsewhere.
+void show_progress(int64_t done, int64_t total) {
+  if (!isatty(STDERR_FILENO)) return;
+  if (done == total || done % 16 == 0) fmt::print(stderr, "\r{} of {}", done, total);
+  if (done == total) fmt::print(stderr, "\n");
+}
 
 void run_split(const Settings& s) {
   const SplitMethod method = split_method(s.split);
@@ -40,6 +55,22 @@ void run_list(const Settings& s) {
   const std::vector<LabelRow> rows = read_labels(s.csv);
   write_file_atomically(s.output, format_list(list_of(rows)));
   fmt::print("{}: {} images, {} labels each\n", s.output, rows.size(), kFindingCount);
+}
+
+// Faults first, then warnings; a fault is exit 3.
+void run_verify(const Settings& s) {
+  int64_t files = 0;
+  std::vector<Fault> found = verify_images(s.paths, s.threads, [&](int64_t done, int64_t total) {
+    files = total;
+    show_progress(done, total);
+  });
+  std::stable_partition(found.begin(), found.end(), [](const Fault& f) { return !f.warning; });
+  const auto faults =
+      std::count_if(found.begin(), found.end(), [](const Fault& f) { return !f.warning; });
+  for (const Fault& f : found) fmt::print("{}: {}\n", f.warning ? "warning" : "fault", f.reason);
+  fmt::print("files: {}, faults: {}, warnings: {}\n", files, faults,
+             int64_t(found.size()) - faults);
+  if (faults) fail(Exit::data, "{} of {} files cannot be used; the list says why", faults, files);
 }
 
 }  // namespace
@@ -65,8 +96,13 @@ int main(int argc, char** argv) {
   list->add_option("--csv", s.csv, "traindata.csv, or any NIH label file")->required();
   list->add_option("--output", s.output, "the .lst")->required();
 
+  CLI::App* verify = app.add_subcommand("verify", "Decode every image and list the faults");
+  verify->add_option("paths", s.paths, "images, or folders of images")->required();
+  verify->add_option("--threads", s.threads)->check(cli::in_range(1, 1024))->capture_default_str();
+
   return cli::run(app, argc, argv, [&] {
     if (*split) run_split(s);
     if (*list) run_list(s);
+    if (*verify) run_verify(s);
   });
 }

@@ -119,21 +119,6 @@ std::string hash_of(const Split& split, const std::vector<LabelRow>& rows) {
   return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
 }
 
-// The proof that is promised: recounted from the sets themselves, whatever made them.
-void prove_apart(const Split& split, const std::vector<LabelRow>& rows) {
-  Sides sides;
-  for (int set = 0; set < 3; ++set) {
-    if (split.sets[set].empty())
-      fail(Exit::data, "the {} split leaves no patient in the {} set; use more data{}",
-           name_of(split.method), kSetNames[set],
-           split.method == SplitMethod::patient ? "" : " or --split patient");
-    for (const size_t index : split.sets[set])
-      if (sides.try_emplace(rows[index].patient, set).first->second != set)
-        fail(Exit::data, "patient {} is on two sides of the {} split", patient_name(rows[index]),
-             name_of(split.method));
-  }
-}
-
 }  // namespace
 
 std::string_view name_of(SplitMethod method) {
@@ -146,6 +131,20 @@ SplitMethod split_method(std::string_view name) {
     if (name == name_of(method)) return method;
   fail(Exit::usage, "--split '{}' is unknown; take patient, published or official",
        printable(name));
+}
+
+void prove_apart(const Split& split, const std::vector<LabelRow>& rows) {
+  Sides sides;
+  for (int set = 0; set < 3; ++set) {
+    if (split.sets[set].empty())
+      fail(Exit::data, "the {} split leaves no patient in the {} set; use more data{}",
+           name_of(split.method), kSetNames[set],
+           split.method == SplitMethod::patient ? "" : " or --split patient");
+    for (const size_t index : split.sets[set])
+      if (sides.try_emplace(rows[index].patient, set).first->second != set)
+        fail(Exit::data, "patient {} is on two sides of the {} split", patient_name(rows[index]),
+             name_of(split.method));
+  }
 }
 
 Split make_split(const std::vector<LabelRow>& rows, SplitMethod method, uint64_t seed,

@@ -43,6 +43,10 @@ struct Split {
 Split make_split(const std::vector<LabelRow>& rows, SplitMethod method, uint64_t seed,
                  const std::filesystem::path& lists = {});
 
+// Recounts from the sets themselves, whatever made them: throws Exit::data where a set is empty or
+// a patient is on two sides. make_split ends with it.
+void prove_apart(const Split& split, const std::vector<LabelRow>& rows);
+
 // The text of split.json: method, seed, hash, lost patients, and for each set its patients, images,
 // images without a finding, and positives of each finding.
 std::string split_json(const Split& split, const std::vector<LabelRow>& rows);

@@ -3,6 +3,7 @@
 
 #include "data/lst.h"
 #include "data/nih_labels.h"
+#include "data/write_png.h"
 #include "tests/program.h"
 #include "tests/shared_data.h"
 
@@ -135,9 +136,51 @@ TEST_CASE("a full disk: exit 4, no torn file") {
   CHECK(files(folder / "out").empty());
 }
 
+TEST_CASE("verify: faults are exit 3, warnings stand apart") {
+  Temporary folder;
+  std::filesystem::create_directory(folder / "images");
+  write_png(folder / "images/good.png",
+            {.height = 2, .width = 2, .channels = 1, .pixels = {1, 2, 3, 4}});
+  const std::string good = folder.read("images/good.png");
+  CHECK(prepare({"verify", folder / "images"}).out == "files: 1, faults: 0, warnings: 0\n");
+
+  folder.write("images/a_tail.png", good + "more");
+  const Ran odd = prepare({"verify", folder / "images"});
+  CHECK(odd.exit == 0);
+  CHECK(odd.out.find("warning: ") == 0);
+  CHECK(odd.out.find("\nfiles: 2, faults: 0, warnings: 1\n") != std::string::npos);
+
+  folder.write("images/cut.png", good.substr(0, good.size() / 2));
+  folder.write("images/text.png", "not found");
+  const Ran bad = prepare({"verify", "--threads", "2", folder / "images", folder / "none"});
+  check_said(bad, 3, "3 of 5 files cannot be used");
+  CHECK(bad.out.find("fault: ") == 0);
+  CHECK(bad.out.find("fault: ") < bad.out.find("warning: "));
+  CHECK(bad.out.find("cut.png") != std::string::npos);
+  check_said(prepare({"verify"}), 2, "paths is required");
+  check_said(prepare({"verify", "x", "--threads", "0"}), 2,
+             "--threads: '0' is not a number from 1");
+}
+
+TEST_CASE("verify: every bad file of the odd images, and no other") {
+  const std::filesystem::path data = pneuma::testing::shared_data();
+  if (data.empty()) return;
+  const Ran ran = prepare({"verify", data / "odd_images"});
+  CHECK(ran.exit == 3);
+  for (const auto& entry : std::filesystem::directory_iterator(data / "odd_images")) {
+    const std::string name = entry.path().filename().string();
+    CAPTURE(name);
+    const bool tail = name.find("trailing_garbage") != std::string::npos;
+    const bool tiff = name.find("tif") != std::string::npos;
+    const bool fault = tiff || (name.starts_with("bad_") && !tail);
+    CHECK((ran.out.find("fault: " + entry.path().string()) != std::string::npos) == fault);
+    CHECK((ran.out.find("warning: " + entry.path().string()) != std::string::npos) == tail);
+  }
+}
+
 TEST_CASE("help and version") {
   CHECK(prepare({"--version"}).out == "prepare_cxr 0.1.0\n");
   CHECK(prepare({"--help"}).out.find("split") != std::string::npos);
-  for (const char* command : {"split", "list"})
-    CHECK(prepare({command, "--help"}).out.find("--output") != std::string::npos);
+  for (const char* command : {"split", "list", "verify"})
+    CHECK(prepare({command, "--help"}).out.find("--help") != std::string::npos);
 }

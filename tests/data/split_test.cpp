@@ -167,6 +167,26 @@ TEST_CASE("official: lists that do not fit") {
         }).find("test_list.txt") != std::string::npos);
 }
 
+TEST_CASE("the proof finds a single leaked image, in any two sets") {
+  const std::vector<LabelRow> rows = make_rows(30);
+  const Split good = make_split(rows, SplitMethod::patient, 2);
+  prove_apart(good, rows);
+  int leaks = 0;
+  for (int from = 0; from < 3; ++from) {
+    for (const size_t image : good.sets[from]) {
+      const auto same = [&](size_t i) { return rows[i].patient == rows[image].patient; };
+      if (std::count_if(good.sets[from].begin(), good.sets[from].end(), same) < 2) continue;
+      Split leaked = good;
+      std::erase(leaked.sets[from], image);
+      leaked.sets[(from + 1) % 3].push_back(image);
+      CHECK(message_of(Exit::data, [&] { prove_apart(leaked, rows); }).find("two sides") !=
+            std::string::npos);
+      ++leaks;
+    }
+  }
+  CHECK(leaks > 20);
+}
+
 TEST_CASE("published: too few patients leave a set empty; methods by name") {
   CHECK(message_of(Exit::data, [] {
           make_split(make_rows(15), SplitMethod::published, 0);
