@@ -12,6 +12,7 @@
 #include "apps/common/cli.h"
 #include "data/lst.h"
 #include "data/nih_labels.h"
+#include "data/phantom.h"
 #include "data/split.h"
 #include "data/verify.h"
 #include "engine/error.h"
@@ -24,6 +25,7 @@ using namespace pneuma;
 struct Settings {
   std::string labels, split = "patient", lists, output, csv;
   uint64_t seed = 0;
+  int patients = 0, size = 256;
   std::vector<std::filesystem::path> paths;
   int threads = int(std::max(1u, std::thread::hardware_concurrency()));
 };
@@ -55,6 +57,11 @@ void run_list(const Settings& s) {
   const std::vector<LabelRow> rows = read_labels(s.csv);
   write_file_atomically(s.output, format_list(list_of(rows)));
   fmt::print("{}: {} images, {} labels each\n", s.output, rows.size(), kFindingCount);
+}
+
+void run_phantoms(const Settings& s) {
+  write_phantoms(s.output, s.patients, s.size, s.seed, s.threads, show_progress);
+  fmt::print("{}: phantoms of {} patients, drawings and no radiographs\n", s.output, s.patients);
 }
 
 // Faults first, then warnings; a fault is exit 3.
@@ -96,6 +103,22 @@ int main(int argc, char** argv) {
   list->add_option("--csv", s.csv, "traindata.csv, or any NIH label file")->required();
   list->add_option("--output", s.output, "the .lst")->required();
 
+  CLI::App* phantoms =
+      app.add_subcommand("phantoms", "Draw synthetic radiographs in the NIH's layout");
+  phantoms->add_option("--output", s.output, "an empty or new folder")->required();
+  phantoms->add_option("--patients", s.patients, "one to several images each")
+      ->required()
+      ->check(cli::in_range(1));
+  phantoms->add_option("--size", s.size, "pixels a side")
+      ->check(cli::in_range(1))
+      ->capture_default_str();
+  phantoms->add_option("--seed", s.seed, "draws everything")
+      ->check(cli::in_range(0, 1e18))
+      ->capture_default_str();
+  phantoms->add_option("--threads", s.threads)
+      ->check(cli::in_range(1, 1024))
+      ->capture_default_str();
+
   CLI::App* verify = app.add_subcommand("verify", "Decode every image and list the faults");
   verify->add_option("paths", s.paths, "images, or folders of images")->required();
   verify->add_option("--threads", s.threads)->check(cli::in_range(1, 1024))->capture_default_str();
@@ -103,6 +126,7 @@ int main(int argc, char** argv) {
   return cli::run(app, argc, argv, [&] {
     if (*split) run_split(s);
     if (*list) run_list(s);
+    if (*phantoms) run_phantoms(s);
     if (*verify) run_verify(s);
   });
 }

@@ -178,9 +178,27 @@ TEST_CASE("verify: every bad file of the odd images, and no other") {
   }
 }
 
+TEST_CASE("phantoms: split, listed and verified like a download; never over other files") {
+  Temporary folder;
+  const std::string data = folder / "data";
+  const std::vector<std::string> base = {"phantoms", "--patients", "10", "--size",
+                                         "64",       "--seed",     "3",  "--output",
+                                         data,       "--threads",  "2"};
+  CHECK(prepare(base).exit == 0);
+  const std::string labels = folder.read("data/Data_Entry_2017.csv");
+  CHECK(prepare({"verify", data}).exit == 0);
+  CHECK(prepare({"split", "--labels", data + "/Data_Entry_2017.csv", "--output", folder / "split"})
+            .exit == 0);
+  check_said(prepare(base), 2, "data");
+  CHECK(folder.read("data/Data_Entry_2017.csv") == labels);
+  check_said(prepare({"phantoms", "--patients", "0", "--output", folder / "x"}), 2, "--patients");
+  check_said(prepare({"phantoms", "--output", folder / "x"}), 2, "--patients is required");
+  CHECK_FALSE(std::filesystem::exists(folder / "x"));
+}
+
 TEST_CASE("help and version") {
   CHECK(prepare({"--version"}).out == "prepare_cxr 0.1.0\n");
   CHECK(prepare({"--help"}).out.find("split") != std::string::npos);
-  for (const char* command : {"split", "list", "verify"})
+  for (const char* command : {"split", "list", "phantoms", "verify"})
     CHECK(prepare({command, "--help"}).out.find("--help") != std::string::npos);
 }
