@@ -58,7 +58,8 @@ class Context {
   void run(Kernel<Args> Kernels::*entry, Args args) {
     const Kernel<Args>& kernel = backend_.kernels.*entry;
     if (!kernel.run)
-      fail(Exit::environment, "device {} cannot {}; use --device cpu", backend_.name, kernel.name);
+      fail(Exit::environment, "device {} cannot {}; use another --device", backend_.name,
+           kernel.name);
     Tensor workspace;
     if constexpr (requires { args.workspace; }) {
       const size_t bytes = kernel.workspace ? kernel.workspace(args) : 0;

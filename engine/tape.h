@@ -55,6 +55,8 @@ class Tape {
   Tensor gradient_of(const Tensor& leaf) const;
 
   const std::vector<Node>& nodes() const { return nodes_; }
+  // Values are numbered from 0 as they come: watched leaves, then outputs.
+  const Shape& shape_of(int value) const { return values_[size_t(value)].shape; }
   // Called before each node's backward with the gradient of its output (empty for a loss).
   std::function<void(const Node&, const Tensor& dy)> observe;
 

@@ -103,6 +103,7 @@ Metadata ModelInfo::to_metadata() const {
                  {"base_width", network.base_width},
                  {"num_classes", network.num_classes},
                  {"findings", findings},
+                 {"output", multi_label ? "sigmoid" : "softmax"},
                  {"image_shape", image_shape}};
   const Json preprocessing{{"mean", mean},
                            {"std", std},
@@ -129,6 +130,7 @@ ModelInfo model_info_from(const Metadata& metadata, const std::string& file) {
   if (std::set<std::string>(info.findings.begin(), info.findings.end()).size() !=
       info.findings.size())
     network.wrong("a finding stands twice in findings");
+  info.multi_label = network.text("output", {"sigmoid", "softmax"}) == "sigmoid";
   info.mean = preprocessing.colours("mean", 0);
   info.std = preprocessing.colours("std", 1e-3f);
   info.resize = int(preprocessing.integer("resize", 0, kMaxSide));

@@ -36,6 +36,7 @@ struct ModelInfo {
   ResNetSettings network;                       // "arch": "v1.5"
   std::array<int, 3> image_shape{3, 224, 224};  // channels, height, width; as network.channels
   std::vector<std::string> findings;            // one an output, in their order
+  bool multi_label = true;                      // false: one class an image, softmax
   std::array<float, 3> mean{123.675f, 116.28f, 103.53f};  // in 0..255; ImageNet's
   std::array<float, 3> std{58.395f, 57.12f, 57.375f};
   int resize = 0;                           // shorter side before the crop; 0: as it is

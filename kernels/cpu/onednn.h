@@ -6,10 +6,10 @@
 #include <array>
 #include <functional>
 #include <memory>
+#include <oneapi/dnnl/dnnl.hpp>
 #include <vector>
 
 #include "kernels/cpu/convolution.h"
-#include "oneapi/dnnl/dnnl.hpp"
 
 namespace pneuma::onednn {
 

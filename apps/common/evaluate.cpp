@@ -1,0 +1,190 @@
+#include "apps/common/evaluate.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "apps/common/progress.h"
+#include "engine/host_values.h"
+#include "kernels/pointwise.h"
+
+namespace pneuma {
+namespace {
+
+// One image's logits -> probabilities and the terms of loss and accuracy.
+struct Answer {
+  double loss = 0;    // summed over classes
+  int64_t right = 0;  // of `judged`
+  int64_t judged = 0;
+};
+
+Answer judge_multi_label(const double* logits, const float* labels,
+                         const std::vector<float>& weight, int classes, float* p) {
+  Answer a;
+  for (int c = 0; c < classes; ++c) {
+    double gradient;
+    p[c] = float(pointwise::Sigmoid::forward(logits[c], 0.0, 0.0));
+    a.loss +=
+        pointwise::sigmoid_cross_entropy(logits[c], double(labels[c]),
+                                         weight.empty() ? 1.0 : weight[size_t(c)], 1.0, &gradient) /
+        classes;
+    if (std::isnan(labels[c])) continue;
+    ++a.judged;
+    a.right += (p[c] >= 0.5f) == (labels[c] >= 0.5f);
+  }
+  return a;
+}
+
+Answer judge_single_label(const double* logits, const float* one_hot, int classes, float* p) {
+  const double* largest = std::max_element(logits, logits + classes);
+  double sum = 0;
+  for (int c = 0; c < classes; ++c) sum += std::exp(logits[c] - *largest);
+  const auto label = std::max_element(one_hot, one_hot + classes) - one_hot;
+  for (int c = 0; c < classes; ++c) p[c] = float(std::exp(logits[c] - *largest) / sum);
+  return {std::log(sum) + *largest - logits[label], largest - logits == label, 1};
+}
+
+}  // namespace
+
+Evaluator::Evaluator(Context& ctx, const ResNet& model, const ModelInfo& format, bool multi_label,
+                     std::vector<float> positive_weight)
+    : ctx_(ctx),
+      model_(model),
+      input_(format),
+      multi_label_(multi_label),
+      positive_weight_(std::move(positive_weight)) {}
+
+void Evaluator::forward(const Batch& batch) {
+  const Tensor logits = model_.forward(ctx_, input_.images(ctx_, batch));
+  Gradient to;
+  static_cast<View&>(to) = logits_.view();
+  to.dims[0] = logits.dim(0);  // the first rows of it
+  ctx_.run(&Kernels::convert, {logits.view(), to});
+}
+
+const MemoryPlan& Evaluator::plan(const Batch& batch) {
+  const auto found = plans_.find(batch.items.size());
+  if (found != plans_.end()) return found->second;
+  return plans_[batch.items.size()] = ctx_.record([&] { forward(batch); });
+}
+
+size_t Evaluator::planned_bytes(int batch_size) {
+  Batch batch;
+  batch.items.resize(size_t(batch_size));
+  if (!logits_)
+    logits_ = ctx_.persistent({batch_size, model_.settings().num_classes}, ctx_.precision().master);
+  return plan(batch).peak;
+}
+
+Predictions Evaluator::run(const std::string& what, const Dataset& dataset,
+                           const LoaderSettings& settings, int batch_size,
+                           const std::function<bool()>& stop) {
+  const int classes = model_.settings().num_classes;
+  if (!logits_ || logits_.dim(0) < batch_size) {
+    logits_ = ctx_.persistent({batch_size, classes}, ctx_.precision().master);
+  }
+  Predictions result;
+  std::map<std::string, int64_t> patients;
+  int64_t right = 0, judged = 0;
+  const Sampler sampler(int64_t(dataset.samples.size()), batch_size, 0, false, LastBatch::keep);
+  Loader loader(dataset, sampler, settings, 0, 0, 1);
+  Progress progress(what, sampler.steps());
+  while (auto batch = loader.next()) {
+    if (stop && stop()) fail(Exit::interrupted, "{} was stopped", what);
+    input_.upload_pixels(ctx_, *batch);
+    ctx_.replay(plan(*batch), [&] { forward(*batch); });
+    const std::vector<double> logits = get_values(ctx_, logits_);
+    for (size_t i = 0; i < batch->samples.size(); ++i) {
+      const Sample& sample = dataset.samples[size_t(batch->samples[i])];
+      std::vector<float> labels = sample.labels, p(static_cast<size_t>(classes));
+      if (!multi_label_) {
+        labels.assign(size_t(classes), 0);
+        labels[size_t(sample.labels[0])] = 1;
+      }
+      const double* z = &logits[i * size_t(classes)];
+      const Answer a =
+          multi_label_ ? judge_multi_label(z, labels.data(), positive_weight_, classes, p.data())
+                       : judge_single_label(z, labels.data(), classes, p.data());
+      result.loss += a.loss;
+      right += a.right;
+      judged += a.judged;
+      result.samples.push_back(batch->samples[i]);
+      result.probabilities.insert(result.probabilities.end(), p.begin(), p.end());
+      result.labels.insert(result.labels.end(), labels.begin(), labels.end());
+      result.patients.push_back(
+          patients.emplace(sample.patient, int64_t(patients.size())).first->second);
+    }
+    progress.step(int64_t(batch->samples.size()), "");
+  }
+  result.loss /= double(result.samples.size());
+  result.accuracy = judged ? double(right) / double(judged) : 0;
+  result.bad = loader.bad_images();
+  return result;
+}
+
+AucTable auc_of(const Predictions& p, size_t classes) {
+  return auc_table(p.probabilities, p.labels, p.patients, classes);
+}
+
+std::string predictions_csv(const Predictions& p, const Dataset& dataset) {
+  const auto quoted = [](const std::string& text) {
+    if (text.find_first_of(",\"\n") == std::string::npos) return text;
+    std::string q = "\"";
+    for (const char c : text) q += c == '"' ? std::string("\"\"") : std::string(1, c);
+    return q + "\"";
+  };
+  std::string csv = "image,patient";
+  for (const std::string& f : dataset.findings) csv += ",p_" + f;
+  for (const std::string& f : dataset.findings) csv += ",y_" + f;
+  csv += "\n";
+  const size_t classes = dataset.findings.size();
+  for (size_t i = 0; i < p.samples.size(); ++i) {
+    const Sample& sample = dataset.samples[size_t(p.samples[i])];
+    csv += quoted(sample.path) + "," + quoted(sample.patient);
+    for (size_t c = 0; c < classes; ++c)
+      csv += fmt::format(",{:.9g}", p.probabilities[i * classes + c]);
+    for (size_t c = 0; c < classes; ++c) {
+      const float y = p.labels[i * classes + c];
+      csv += std::isnan(y) ? "," : fmt::format(",{:g}", y);
+    }
+    csv += "\n";
+  }
+  return csv;
+}
+
+nlohmann::ordered_json auc_json(const std::string& set, const Predictions& p, const AucTable& table,
+                                const std::vector<std::string>& findings) {
+  using Json = nlohmann::ordered_json;
+  const auto number = [](const std::optional<double>& v) { return v ? Json(*v) : Json(nullptr); };
+  Json classes = Json::array();
+  for (size_t c = 0; c < findings.size(); ++c) {
+    const AucResult& r = table.classes[c];
+    classes.push_back({{"name", findings[c]},
+                       {"auc", number(r.auc)},
+                       {"ci_low", r.auc ? Json(r.ci_low) : Json(nullptr)},
+                       {"ci_high", r.auc ? Json(r.ci_high) : Json(nullptr)},
+                       {"positives", r.positives},
+                       {"negatives", r.negatives}});
+  }
+  return {{"set", set},
+          {"images", p.samples.size()},
+          {"macro_auc", number(table.macro_auc)},
+          {"classes_counted", table.classes_counted},
+          {"method", kAucMethod},
+          {"classes", classes}};
+}
+
+std::string auc_text(const AucTable& table, const std::vector<std::string>& findings) {
+  std::string text;
+  for (size_t c = 0; c < findings.size(); ++c) {
+    const AucResult& r = table.classes[c];
+    text += r.auc ? fmt::format("{:<20} {:.3f}  ({:.3f} to {:.3f})", findings[c], *r.auc, r.ci_low,
+                                r.ci_high)
+                  : fmt::format("{:<20} n/a                    ", findings[c]);
+    text += fmt::format("  {:>6} positives {:>6} negatives\n", r.positives, r.negatives);
+  }
+  return text + (table.macro_auc ? fmt::format("macro AUC {:.4f} over {} findings\n",
+                                               *table.macro_auc, table.classes_counted)
+                                 : "no finding has positives and negatives, so there is no AUC\n");
+}
+
+}  // namespace pneuma

@@ -1,0 +1,60 @@
+// A network's answers for a data set, and what follows from them: predictions.csv and auc.json.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "apps/common/batch_input.h"
+#include "engine/metrics/auc.h"
+#include "models/weight_files.h"
+
+namespace pneuma {
+
+struct Predictions {
+  std::vector<int64_t> samples;      // indices of the dataset, ascending; bad images are left out
+  std::vector<float> probabilities;  // [samples, classes]
+  std::vector<float> labels;         // [samples, classes] of 0, 1 or NaN
+  std::vector<int64_t> patients;     // [samples], numbered by name
+  double loss = 0;                   // mean over samples and classes (single-label: over samples)
+  double accuracy = 0;               // element-wise at 0.5 (single-label: of the largest)
+  std::vector<BadImage> bad;
+};
+
+// Runs a network over data sets, always the centre crop, with a memory plan for each batch size.
+class Evaluator {
+ public:
+  // positive_weight: [classes] of the weighted loss, empty: 1.
+  Evaluator(Context&, const ResNet&, const ModelInfo&, bool multi_label,
+            std::vector<float> positive_weight = {});
+
+  // `stop`, asked before each batch, ends it early with Error(Exit::interrupted).
+  Predictions run(const std::string& what, const Dataset&, const LoaderSettings&, int batch_size,
+                  const std::function<bool()>& stop = {});
+  // Bytes of a step at this batch size, from shapes alone.
+  size_t planned_bytes(int batch_size);
+
+ private:
+  const MemoryPlan& plan(const Batch& batch);
+  void forward(const Batch& batch);
+
+  Context& ctx_;
+  const ResNet& model_;
+  BatchInput input_;
+  bool multi_label_;
+  std::vector<float> positive_weight_;
+  Tensor logits_;  // [largest batch, classes], persistent
+  std::map<size_t, MemoryPlan> plans_;
+};
+
+AucTable auc_of(const Predictions&, size_t classes);
+
+// The texts of predictions.csv and auc.json (design: files of a run).
+std::string predictions_csv(const Predictions&, const Dataset&);
+nlohmann::ordered_json auc_json(const std::string& set, const Predictions&, const AucTable&,
+                                const std::vector<std::string>& findings);
+
+// The AUC of each finding, a line each, for people.
+std::string auc_text(const AucTable&, const std::vector<std::string>& findings);
+
+}  // namespace pneuma

@@ -1,0 +1,78 @@
+#include "apps/common/train_data.h"
+
+#include <algorithm>
+
+#include "data/text.h"
+#include "engine/error.h"
+
+namespace pneuma {
+namespace {
+
+TrainData load_folder(const TrainSettings& s) {
+  const LabelFile labels = find_labels(s.data);
+  if (!labels.note.empty()) fmt::print("{}\n", labels.note);
+  const std::vector<LabelRow> rows = read_labels(labels.path);
+  const Split split = make_split(rows, split_method(s.split), s.seed, s.lists);
+  return {.train = dataset_of_rows(s.data, rows, split.train()),
+          .validation = dataset_of_rows(s.data, rows, split.validation()),
+          .test = dataset_of_rows(s.data, rows, split.test()),
+          .split_json = split_json(split, rows),
+          .split_method = std::string(name_of(split.method)),
+          .split_hash = split.hash};
+}
+
+TrainData load_lists(const TrainSettings& s) {
+  TrainData data;
+  data.train = dataset_of_list(s.train, s.train_lst, s.num_classes, s.multi_label);
+  const int classes = data.train.num_classes;
+  data.validation = dataset_of_list(s.validation, s.validation_lst, classes, s.multi_label);
+  if (!s.test.empty()) data.test = dataset_of_list(s.test, s.test_lst, classes, s.multi_label);
+  return data;
+}
+
+}  // namespace
+
+TrainData load_train_data(const TrainSettings& s) {
+  TrainData data = s.data.empty() ? load_lists(s) : load_folder(s);
+  if (s.num_classes && s.num_classes != data.train.num_classes) {
+    fail(Exit::usage, "--num_classes {} does not go with the data, which has {} labels an image",
+         s.num_classes, data.train.num_classes);
+  }
+  return data;
+}
+
+ModelInfo model_info_of(const TrainSettings& s, const TrainData& data) {
+  const ImageShape shape = parse_image_shape(s.image_shape);
+  ModelInfo info;
+  info.network = {.num_layers = s.num_layers,
+                  .num_classes = data.train.num_classes,
+                  .channels = shape.channels};
+  info.image_shape = {shape.channels, shape.height, shape.width};
+  info.findings = data.train.findings;
+  info.multi_label = s.multi_label;
+  std::ranges::copy(parse_numbers("--mean", s.mean, 3), info.mean.begin());
+  std::ranges::copy(parse_numbers("--std", s.std, 3), info.std.begin());
+  info.resize = parse_number<int>(s.resize).value_or(0);
+  info.resize_filter = s.resize_filter;
+  info.split_method = data.split_method;
+  info.split_hash = data.split_hash;
+  info.split_seed = s.seed;
+  return info;
+}
+
+OnBadImage on_bad_image_named(const std::string& name) {
+  return name == "skip"      ? OnBadImage::skip
+         : name == "replace" ? OnBadImage::replace
+                             : OnBadImage::fail;
+}
+
+LoaderSettings evaluation_loader(const ModelInfo& info, int threads, OnBadImage on_bad_image) {
+  return {.height = info.image_shape[1],
+          .width = info.image_shape[2],
+          .resize = info.resize,
+          .filter = info.resize_filter == "linear" ? ResizeFilter::linear : ResizeFilter::antialias,
+          .threads = threads,
+          .on_bad_image = on_bad_image == OnBadImage::fail ? OnBadImage::fail : OnBadImage::skip};
+}
+
+}  // namespace pneuma

@@ -1,0 +1,71 @@
+// Every setting of a training run: flags of train_cxr, settings.json of its folder. Names of
+// hyperparameters are those of the published training contract.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "apps/common/cli.h"
+
+namespace pneuma {
+
+struct TrainSettings {
+  // Data: a folder in the NIH's layout, or lists.
+  std::string data, split = "patient", lists;
+  std::string train, train_lst, validation, validation_lst, test, test_lst;
+  std::string output;
+  // The job.
+  int num_layers = 18;
+  std::string arch = "v1.5";
+  int num_classes = 0;  // 0: as the data has them
+  std::string image_shape = "3,224,224";
+  std::string resize;  // "", "none" or a number; "" becomes 256 with 224x224, else none
+  std::string resize_filter = "antialias";
+  int mini_batch_size = 32;
+  int epochs = 30;
+  double learning_rate = 5e-4;
+  std::string optimizer = "adam";
+  double momentum = 0.9, weight_decay = 1e-4, beta_1 = 0.9, beta_2 = 0.999, eps = 1e-8, gamma = 0.9;
+  bool multi_label = true, use_weighted_loss = false;
+  std::string augmentation_type = "none";
+  bool mirror = true;  // with augmentation crop
+  std::string precision_dtype = "float32";
+  std::string mean = "123.675,116.28,103.53", std = "58.395,57.12,57.375";  // ImageNet's, in 0..255
+  std::string init;
+  // The run.
+  uint64_t seed = 1;
+  bool shuffle = true;
+  std::string last_batch = "drop", on_bad_image = "fail", select_by = "macro_auc";
+  std::string device = "auto";
+  int threads = 0;         // 0: the machine's
+  int cache_mb = 2048;     // of decoded pictures
+  int64_t max_steps = 0;   // 0: no limit
+  int64_t save_every = 0;  // steps; 0: at each epoch's end
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainSettings, data, split, lists, train, train_lst, validation,
+                                   validation_lst, test, test_lst, output, num_layers, arch,
+                                   num_classes, image_shape, resize, resize_filter, mini_batch_size,
+                                   epochs, learning_rate, optimizer, momentum, weight_decay, beta_1,
+                                   beta_2, eps, gamma, multi_label, use_weighted_loss,
+                                   augmentation_type, mirror, precision_dtype, mean, std, init,
+                                   seed, shuffle, last_batch, on_bad_image, select_by, device,
+                                   threads, cache_mb, max_steps, save_every)
+
+// Adds every flag above to `app`, with its range.
+void add_train_flags(CLI::App& app, TrainSettings& settings);
+
+// Fills in what depends on other settings and refuses what does not go together; ignored settings
+// are said in `notes`. Throws Exit::usage.
+void resolve(TrainSettings& settings, std::vector<std::string>* notes);
+
+// "name value" lines, for people.
+std::string text_of(const TrainSettings& settings);
+
+// "c,h,w" and "r,g,b"; throw Exit::usage naming the flag.
+struct ImageShape {
+  int channels, height, width;
+};
+ImageShape parse_image_shape(const std::string& text);
+std::vector<float> parse_numbers(const std::string& flag, const std::string& text, size_t count);
+
+}  // namespace pneuma

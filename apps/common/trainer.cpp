@@ -1,0 +1,292 @@
+#include "apps/common/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/host_values.h"
+#include "engine/io/atomic_file.h"
+#include "engine/io/training_state.h"
+
+namespace pneuma {
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainPosition, epoch, step, steps, loss_sum, losses, has_best,
+                                   best_score, best_epoch, metrics_bytes)
+
+namespace {
+
+constexpr int64_t kMostSkips = 50;  // in a row, then the run stops
+
+using Json = nlohmann::ordered_json;
+
+Json number(const std::optional<double>& v) {
+  return v && std::isfinite(*v) ? Json(*v) : Json(nullptr);
+}
+
+std::vector<float> weights_of(const TrainSettings& s, const TrainData& data) {
+  return s.use_weighted_loss ? class_weights(data.train) : std::vector<float>();
+}
+
+}  // namespace
+
+Trainer::Trainer(const TrainSettings& settings, const TrainData& data, const Backend& backend,
+                 bool dry)
+    : settings_(settings),
+      data_(data),
+      info_(model_info_of(settings, data)),
+      ctx_(backend, precision_named(settings.precision_dtype), dry),
+      model_(ctx_, info_.network),
+      evaluator_(ctx_, model_, info_, settings.multi_label, weights_of(settings, data)),
+      input_(info_),
+      sampler_(int64_t(data.train.samples.size()), settings.mini_batch_size, settings.seed,
+               settings.shuffle, settings.last_batch == "keep" ? LastBatch::keep : LastBatch::drop),
+      loader_(evaluation_loader(info_, settings.threads, OnBadImage::fail)) {
+  loader_.seed = settings.seed;
+  loader_.on_bad_image = on_bad_image_named(settings.on_bad_image);
+  loader_.cache_bytes = size_t(settings.cache_mb) << 20;
+  loader_.random_crop = settings.augmentation_type != "none";
+  loader_.mirror = loader_.random_crop && settings.mirror;
+  if (!dry) model_.initialize(ctx_, settings.seed);
+  if (!dry && !settings.init.empty()) {
+    fmt::print("{}\n", load_weights(ctx_, model_.parameters(), settings.init).text);
+  }
+  model_.parameters().make_gradients(ctx_);
+  optimizer_ =
+      std::make_unique<Optimizer>(ctx_, model_.parameters(),
+                                  OptimizerSettings{.kind = optimizer_named(settings.optimizer),
+                                                    .learning_rate = settings.learning_rate,
+                                                    .momentum = settings.momentum,
+                                                    .weight_decay = settings.weight_decay,
+                                                    .beta_1 = settings.beta_1,
+                                                    .beta_2 = settings.beta_2,
+                                                    .gamma = settings.gamma,
+                                                    .eps = settings.eps});
+  loss_ = ctx_.persistent({1}, ctx_.precision().master);
+  if (const std::vector<float> weights = weights_of(settings, data); !weights.empty()) {
+    positive_weight_ = ctx_.persistent({int64_t(weights.size())}, ctx_.precision().master);
+    set_values(ctx_, positive_weight_, weights);
+  }
+}
+
+void Trainer::open(const RunFolder& folder, bool resume) {
+  folder_ = folder;
+  if (resume) {
+    std::string note;
+    const std::string text =
+        load_training_state(ctx_, model_.parameters(), *optimizer_, folder.path(), &note);
+    at_ = nlohmann::json::parse(text).get<TrainPosition>();
+    if (!note.empty()) fmt::print("{}\n", note);
+    saved_once_ = true;
+  }
+  log_ = std::make_unique<MetricsLog>(folder.file("metrics.jsonl"), at_.metrics_bytes);
+}
+
+void Trainer::save_start(const std::filesystem::path& file) {
+  save_weights(ctx_, model_.parameters(), file, info_.to_metadata());
+}
+
+void Trainer::step_on_device(const Batch& batch) {
+  train_step(ctx_, model_.parameters(), *optimizer_, settings_.learning_rate, [&](Context& ctx) {
+    const Tensor logits = model_.forward(ctx, input_.images(ctx, batch));
+    const Tensor loss = settings_.multi_label
+                            ? ops::sigmoid_cross_entropy(
+                                  ctx, logits, input_.labels(ctx, batch, info_.network.num_classes),
+                                  positive_weight_, {}, optimizer_->device_state())
+                            : ops::softmax_cross_entropy(ctx, logits, input_.class_ids(ctx, batch),
+                                                         optimizer_->device_state());
+    ctx.run(&Kernels::convert, {loss.view(), {loss_.view()}});
+    return loss;
+  });
+}
+
+MemoryPlan Trainer::record_step(const Batch& batch) {
+  return ctx_.record([&] { step_on_device(batch); });
+}
+
+double Trainer::step(const Batch& batch) {
+  const size_t size = batch.items.size();
+  if (!plans_.contains(size)) {
+    plans_[size] = record_step(batch);
+    if (plans_.size() > 1) fmt::print(stderr, "a batch of {} images is planned for, too\n", size);
+  }
+  input_.upload_pixels(ctx_, batch);
+  ctx_.replay(plans_[size], [&] { step_on_device(batch); });
+  return get_values(ctx_, loss_)[0];
+}
+
+// After a step with inf or nan in a gradient: nothing was changed. Too many in a row end the run.
+void Trainer::check_numbers(const StepState& state, const Batch& batch) {
+  if (state.good || state.skipped_in_a_row < kMostSkips) return;
+  const Parameter& bad = model_.parameters().parameters[size_t(state.first_bad)];
+  const std::vector<double> values = get_values(ctx_, bad.gradient);
+  const auto broken = std::ranges::count_if(values, [](double v) { return !std::isfinite(v); });
+  double low = INFINITY, high = -INFINITY;
+  for (const double v : values) {
+    if (std::isfinite(v)) low = std::min(low, v), high = std::max(high, v);
+  }
+  std::string images;
+  for (const int64_t i : batch.samples) images += " " + data_.train.samples[size_t(i)].path;
+  fail(Exit::numeric,
+       "{} steps in a row had inf or nan in a gradient, the first in {} ({} of {} values, the "
+       "others in [{:.3g}, "
+       "{:.3g}]); the last saved state is whole; lower --learning_rate; images of this batch:{}",
+       state.skipped_in_a_row, bad.name, broken, values.size(), low, high, images);
+}
+
+void Trainer::run(const std::function<int()>& stop) {
+  const int64_t steps = sampler_.steps();
+  const int64_t most = settings_.max_steps ? settings_.max_steps : steps * settings_.epochs;
+  if (!saved_once_) save(true);
+  std::optional<Loader> loader;
+  while (at_.epoch < settings_.epochs && at_.steps < most) {
+    if (!loader)
+      loader.emplace(data_.train, sampler_, loader_, at_.epoch, at_.step, settings_.epochs);
+    Progress progress(fmt::format("epoch {}", at_.epoch), steps, at_.step);
+    while (at_.step < steps && at_.steps < most) {
+      one_step(*loader->next(), progress);
+      if (const int code = stop()) stopped(code);
+      if (settings_.save_every && at_.steps % settings_.save_every == 0) save(false);
+    }
+    log_bad_images("train", data_.train, loader->bad_images());
+    if (at_.step < steps) break;
+    end_epoch(stop);
+    ++at_.epoch;
+    at_.step = at_.losses = 0;
+    at_.loss_sum = 0;
+    save(at_.epoch == settings_.epochs);
+  }
+  if (at_.step > 0) {  // max_steps ended it within an epoch: the state is that of the last step,
+                       // the rest is on top
+    save(true);
+    end_epoch(stop);
+  }
+}
+
+void Trainer::one_step(const Batch& batch, Progress& progress) {
+  const double loss = step(batch);
+  const StepState state = optimizer_->state(ctx_);
+  check_numbers(state, batch);
+  at_.loss_sum += loss;
+  ++at_.losses;
+  progress.step(int64_t(batch.samples.size()), fmt::format("loss {:.4f}", loss));
+  log_->write({{"event", "step"},
+               {"epoch", at_.epoch},
+               {"step", at_.steps},
+               {"loss", number(loss)},
+               {"lr", settings_.learning_rate},
+               {"loss_scale", state.loss_scale},
+               {"skipped", state.skipped},
+               {"images_per_second", std::round(progress.images_per_second() * 10) / 10}});
+  ++at_.step;
+  ++at_.steps;
+}
+
+void Trainer::end_epoch(const std::function<int()>& stop) {
+  Predictions p;
+  try {
+    p = evaluator_.run("validation", data_.validation,
+                       evaluation_loader(info_, settings_.threads, loader_.on_bad_image),
+                       settings_.mini_batch_size, [&] { return stop() != 0; });
+  } catch (const Error& error) {
+    if (error.exit() == Exit::interrupted) stopped(stop());
+    throw;
+  }
+  const AucTable table = auc_of(p, info_.findings.size());
+  const double train_loss = at_.loss_sum / double(at_.losses);
+  std::optional<double> score = settings_.select_by == "accuracy" ? p.accuracy : -p.loss;
+  if (settings_.select_by == "macro_auc") {
+    score = table.macro_auc;
+    if (!score) {
+      fmt::print(
+          "epoch {}: no finding has positives and negatives in the validation set, so there is no "
+          "AUC; the "
+          "validation loss decides which checkpoint is best\n",
+          at_.epoch);
+      score = -p.loss;
+    }
+  }
+  log_->write({{"event", "epoch"},
+               {"epoch", at_.epoch},
+               {"train_loss", number(train_loss)},
+               {"validation_loss", number(p.loss)},
+               {"validation_auc", number(table.macro_auc)},
+               {"validation_accuracy", number(p.accuracy)}});
+  log_bad_images("validation", data_.validation, p.bad);
+  save_weights(ctx_, model_.parameters(), folder_->checkpoint(at_.epoch), info_.to_metadata());
+  const bool better = !at_.has_best || *score > at_.best_score;
+  if (better) {
+    save_weights(ctx_, model_.parameters(), folder_->best(), info_.to_metadata());
+    at_.has_best = true;
+    at_.best_score = *score;
+    at_.best_epoch = at_.epoch;
+  }
+  fmt::print(
+      "epoch {}: train loss {:.4f}, validation loss {:.4f}, macro AUC {}, accuracy {:.4f}{}\n",
+      at_.epoch, train_loss, p.loss,
+      table.macro_auc ? fmt::format("{:.4f}", *table.macro_auc) : "n/a", p.accuracy,
+      better ? "  (best so far)" : "");
+  std::fflush(stdout);
+}
+
+// A full disk in the middle of a run is a warning, since the state before still stands; where
+// `must`, an error.
+void Trainer::save(bool must) {
+  at_.metrics_bytes = log_->bytes();
+  try {
+    save_training_state(ctx_, model_.parameters(), *optimizer_, nlohmann::json(at_).dump(),
+                        folder_->path());
+    saved_once_ = true;
+  } catch (const Error& error) {
+    if (must || !saved_once_) throw;
+    fmt::print(stderr, "warning: the state was not saved, the one before stands: {}\n",
+               error.what());
+  }
+}
+
+void Trainer::stopped(int code) {
+  save(true);
+  fail(Exit(code), "stopped after step {}; everything is saved; go on with: train_cxr --resume {}",
+       at_.steps - 1, folder_->path().string());
+}
+
+void Trainer::log_bad_images(const std::string& set, const Dataset& dataset,
+                             const std::vector<BadImage>& bad) {
+  if (bad.empty()) return;
+  Json images = Json::array();
+  for (const BadImage& b : bad)
+    images.push_back({{"image", dataset.samples[size_t(b.sample)].path}, {"reason", b.reason}});
+  log_->write({{"event", "bad_images"},
+               {"set", set},
+               {"epoch", at_.epoch},
+               {"count", bad.size()},
+               {"images", images}});
+  fmt::print("{}: {} bad images so far ({}); they are listed in metrics.jsonl\n", set, bad.size(),
+             settings_.on_bad_image);
+}
+
+void Trainer::test() {
+  load_weights(ctx_, model_.parameters(), folder_->best());
+  const Predictions p = evaluator_.run(
+      "test", data_.test, evaluation_loader(info_, settings_.threads, loader_.on_bad_image),
+      settings_.mini_batch_size);
+  write_file_atomically(folder_->file("predictions.csv"), predictions_csv(p, data_.test));
+  const AucTable table = auc_of(p, info_.findings.size());
+  write_file_atomically(folder_->file("auc.json"),
+                        auc_json("test", p, table, info_.findings).dump(1) + "\n");
+}
+
+std::string Trainer::plan_text() {
+  Batch batch;
+  batch.items.resize(size_t(settings_.mini_batch_size));
+  const size_t training = record_step(batch).peak,
+               evaluation = evaluator_.planned_bytes(settings_.mini_batch_size);
+  const auto mb = [](size_t bytes) { return double(bytes) * 1e-6; };
+  return fmt::format(
+      "steps: {} an epoch, {} in all, {} images left out an epoch\n"
+      "memory: {:.0f} MB stay (weights, gradients, moments), {:.0f} MB for a training step, {:.0f} "
+      "MB for an "
+      "evaluation step, pictures apart\n",
+      sampler_.steps(), sampler_.steps() * settings_.epochs, sampler_.left_out(),
+      mb(ctx_.persistent_bytes()), mb(training), mb(evaluation));
+}
+
+}  // namespace pneuma

@@ -1,0 +1,83 @@
+// A training run: epochs of steps, a validation after each, checkpoints, and a state from which it
+// goes on bit for bit. Everything random is a function of (seed, epoch, sample), so a position is
+// (epoch, step).
+#pragma once
+
+#include "apps/common/evaluate.h"
+#include "apps/common/progress.h"
+#include "apps/common/run_folder.h"
+#include "apps/common/train_data.h"
+#include "engine/optim/optimizer.h"
+
+namespace pneuma {
+
+// Where a run stands: all of it that is not a tensor. Travels in last.state.
+struct TrainPosition {
+  int64_t epoch = 0, step = 0;  // of the next step; step counts within the epoch
+  int64_t steps = 0;            // taken in all
+  double loss_sum = 0;          // of this epoch's steps
+  int64_t losses = 0;
+  bool has_best = false;
+  double best_score = 0;  // larger is better
+  int64_t best_epoch = -1;
+  int64_t metrics_bytes = 0;  // of metrics.jsonl
+};
+
+class Trainer {
+ public:
+  // The network at its start: drawn from the seed, or from --init. A dry one plans and does nothing
+  // else.
+  Trainer(const TrainSettings&, const TrainData&, const Backend&, bool dry = false);
+
+  void save_start(const std::filesystem::path& file);  // the weights as they stand
+
+  // Ties the run to its folder; with `resume` the run stands where the folder's last state does.
+  void open(const RunFolder&, bool resume);
+
+  // REQUIRES open(). Trains to the end. `stop`, asked after each step and in validation, returns 0
+  // or the exit code to leave with: then everything is saved and Error(that code) thrown.
+  void run(const std::function<int()>& stop);
+
+  // Loads the best checkpoint and writes predictions.csv and auc.json of the test set.
+  void test();
+
+  const TrainPosition& position() const { return at_; }
+  const ModelInfo& model_info() const { return info_; }
+
+  // Steps and memory of a run, in words.
+  std::string plan_text();
+
+ private:
+  Trainer(const TrainSettings&, const TrainData&, const Backend&, const RunFolder* folder,
+          bool resume, bool dry);
+
+  double step(const Batch&);
+  MemoryPlan record_step(const Batch&);
+  void step_on_device(const Batch&);
+  void one_step(const Batch&, Progress&);
+  void check_numbers(const StepState&, const Batch&);
+  void end_epoch(const std::function<int()>& stop);
+  void save(bool must);
+  void log_bad_images(const std::string& set, const Dataset&, const std::vector<BadImage>&);
+  [[noreturn]] void stopped(int code);
+
+  const TrainSettings settings_;
+  const TrainData& data_;
+  const ModelInfo info_;
+  Context ctx_;
+  ResNet model_;
+  std::unique_ptr<Optimizer> optimizer_;
+  Evaluator evaluator_;
+  BatchInput input_;
+  Sampler sampler_;
+  LoaderSettings loader_;
+  std::optional<RunFolder> folder_;
+  std::unique_ptr<MetricsLog> log_;
+  Tensor loss_, positive_weight_;
+  std::map<size_t, MemoryPlan> plans_;
+  TrainPosition at_;
+  size_t bad_logged_ = 0;
+  bool saved_once_ = false;
+};
+
+}  // namespace pneuma

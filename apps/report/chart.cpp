@@ -1,0 +1,126 @@
+#include "apps/report/chart.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace pneuma {
+namespace {
+
+constexpr double kWidth = 560, kHeight = 260;
+constexpr double kLeft = 56, kRight = 16, kTop = 40, kBottom = 40;
+constexpr const char* kColours[] = {"#1f6fb4", "#d1622b", "#3a8f4d"};
+
+// 1, 2 or 5 times a power of ten: about `count` steps over `range`.
+double round_step(double range, int count) {
+  const double raw = range / count, power = std::pow(10, std::floor(std::log10(raw)));
+  for (const double m : {1., 2., 5.}) {
+    if (raw <= m * power) return m * power;
+  }
+  return 10 * power;
+}
+
+struct Axis {
+  double low = std::numeric_limits<double>::infinity(), high = -low, step = 1;
+
+  void include(double v) {
+    low = std::min(low, v);
+    high = std::max(high, v);
+  }
+  void finish(int ticks) {
+    if (high - low < 1e-9) low -= 0.5, high += 0.5;
+    step = round_step(high - low, ticks);
+    low = std::floor(low / step) * step;
+    high = std::ceil(high / step) * step;
+  }
+};
+
+}  // namespace
+
+std::string escape_html(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += c;
+    }
+  }
+  return out;
+}
+
+std::string line_chart(const std::string& title, const std::string& x_label,
+                       const std::vector<Line>& lines) {
+  Axis x, y;
+  for (const Line& line : lines) {
+    for (const auto& [px, py] : line.points) {
+      x.include(px);
+      y.include(py);
+    }
+  }
+  if (x.high < x.low) return "";
+  x.finish(8);
+  y.finish(5);
+  const auto to_x = [&](double v) {
+    return kLeft + (v - x.low) / (x.high - x.low) * (kWidth - kLeft - kRight);
+  };
+  const auto to_y = [&](double v) {
+    return kHeight - kBottom - (v - y.low) / (y.high - y.low) * (kHeight - kTop - kBottom);
+  };
+
+  std::string s = fmt::format(
+      "<svg viewBox=\"0 0 {0} {1}\" role=\"img\" aria-label=\"{2}\"><text class=\"title\" "
+      "x=\"{3}\" y=\"18\">{2}</text>",
+      kWidth, kHeight, escape_html(title), kLeft);
+  for (int i = 0; y.low + i * y.step <= y.high + y.step / 2; ++i) {
+    const double v = y.low + i * y.step;
+    s += fmt::format(
+        "<line class=\"grid\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/><text "
+        "class=\"tick\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{:.4g}</text>",
+        kLeft, kWidth - kRight, to_y(v), to_y(v), kLeft - 6, to_y(v) + 4, v);
+  }
+  for (int i = 0; x.low + i * x.step <= x.high + x.step / 2; ++i) {
+    const double v = x.low + i * x.step;
+    s += fmt::format(
+        "<text class=\"tick\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{:.4g}</text>",
+        to_x(v), kHeight - kBottom + 16, v);
+  }
+  s += fmt::format("<text class=\"tick\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>",
+                   kWidth - kRight, kHeight - 6, escape_html(x_label));
+  double legend = kLeft;
+  for (size_t i = 0; i < lines.size(); ++i) {
+    const char* colour = kColours[i % std::size(kColours)];
+    std::string points;
+    for (const auto& [px, py] : lines[i].points)
+      points += fmt::format("{:.1f},{:.1f} ", to_x(px), to_y(py));
+    s += fmt::format("<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"1.8\" points=\"{}\"/>",
+                     colour, points);
+    if (lines[i].points.size() <= 60) {
+      for (const auto& [px, py] : lines[i].points) {
+        s += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2.4\" fill=\"{}\"/>", to_x(px),
+                         to_y(py), colour);
+      }
+    }
+    s += fmt::format(
+        "<rect x=\"{:.1f}\" y=\"26\" width=\"10\" height=\"3\" fill=\"{}\"/><text class=\"tick\" "
+        "x=\"{:.1f}\" y=\"31\">{}</text>",
+        legend, colour, legend + 14, escape_html(lines[i].name));
+    legend += 30 + 7.0 * double(lines[i].name.size());
+  }
+  return s + "</svg>";
+}
+
+}  // namespace pneuma

@@ -1,0 +1,100 @@
+// Trains a chest X-ray classifier and tests it: flags -> data -> trainer -> report.
+#include <csignal>
+
+#include "apps/common/device.h"
+#include "apps/common/trainer.h"
+#include "apps/report/report.h"
+#include "engine/io/atomic_file.h"
+#include "engine/precision.h"
+
+namespace {
+
+using namespace pneuma;
+
+volatile std::sig_atomic_t g_signal = 0;
+
+// The first signal asks the run to finish its step and save; the second ends it at once.
+void on_signal(int signal) {
+  g_signal = signal;
+  std::signal(signal, SIG_DFL);
+}
+
+// A resumed run has the settings it was started with; these alone may be given anew.
+TrainSettings resumed_settings(const CLI::App& app, const TrainSettings& given,
+                               const std::string& folder) {
+  const RunFolder run = RunFolder::open(folder);
+  TrainSettings s;
+  try {
+    s = nlohmann::json::parse(read_file(run.file("settings.json"), 1 << 20)).get<TrainSettings>();
+  } catch (const nlohmann::json::exception& error) {
+    fail(Exit::data, "{}: is damaged: {}", run.file("settings.json").string(), error.what());
+  }
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string name = option->get_name();
+    if (option->count() == 0 || name == "--resume") continue;
+    if (name == "--epochs")
+      s.epochs = given.epochs;
+    else if (name == "--max_steps")
+      s.max_steps = given.max_steps;
+    else if (name == "--threads")
+      s.threads = given.threads;
+    else if (name == "--save_every")
+      s.save_every = given.save_every;
+    else
+      fail(Exit::usage,
+           "{} cannot change in a resumed run; only --epochs, --max_steps, --save_every, --threads "
+           "can",
+           name);
+  }
+  s.output = folder;
+  return s;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app(
+      "Trains a ResNet on chest X-rays with several findings each, and tests it.\n"
+      "Research use, not a medical device.",
+      "train_cxr");
+  TrainSettings settings;
+  std::string resume, save_init;
+  bool dry_run = false;
+  add_train_flags(app, settings);
+  app.add_option("--resume", resume, "Go on with this run's folder")->group("Run");
+  app.add_option("--save_init", save_init, "Write the weights that training starts from")
+      ->group("Run");
+  cli::add_switch(app, "--dry_run", dry_run,
+                  "Check data and settings, print steps and memory, train nothing")
+      ->group("Run");
+  return cli::run(app, argc, argv, [&] {
+    std::vector<std::string> notes;
+    if (!resume.empty()) settings = resumed_settings(app, settings, resume);
+    resolve(settings, &notes);
+    for (const std::string& note : notes) fmt::print("note: {}\n", note);
+    const Backend& backend = device_named(settings.device, settings.threads);
+    const TrainData data = load_train_data(settings);
+    settings.num_classes = data.train.num_classes;
+    fmt::print("settings\n{}{}", text_of(settings),
+               precision_named(settings.precision_dtype).text());
+    fmt::print("images: {} to train, {} to validate, {} to test\n", data.train.samples.size(),
+               data.validation.samples.size(), data.test.samples.size());
+    Trainer trainer(settings, data, backend, dry_run);
+    fmt::print("{}", trainer.plan_text());
+    if (dry_run) return;
+    if (!save_init.empty()) trainer.save_start(save_init);
+    const RunFolder folder =
+        resume.empty() ? RunFolder::create(settings.output) : RunFolder::open(resume);
+    if (resume.empty()) {
+      write_file_atomically(folder.file("settings.json"), nlohmann::json(settings).dump(1) + "\n");
+      if (!data.split_json.empty())
+        write_file_atomically(folder.file("split.json"), data.split_json);
+    }
+    trainer.open(folder, !resume.empty());
+    std::signal(SIGINT, on_signal);
+    std::signal(SIGTERM, on_signal);
+    trainer.run([] { return g_signal ? 128 + g_signal : 0; });
+    if (!data.test.samples.empty()) trainer.test();
+    write_report(folder.path());
+  });
+}
