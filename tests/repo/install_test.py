@@ -16,6 +16,9 @@ with tempfile.TemporaryDirectory() as name:
     programs = sorted(path.stem for path in (ROOT / "apps").glob("*.cpp"))
     for program in programs:
         path = prefix / "bin" / program
+        if not path.exists():
+            faults.append(f"FAULT: {program} is not installed")
+            continue
         for flag in ("--version", "--help"):
             done = subprocess.run([path, flag], cwd=name, env={}, capture_output=True, text=True)
             if done.returncode or not done.stdout.strip():
