@@ -36,13 +36,16 @@ Input differentiable(Shape shape, Draw draw) { return {shape, std::move(draw), t
 
 OpCase convolution(const char* name, Shape x, Shape w, int stride, int padding) {
   const double fan_in = double(w[1] * w[2] * w[3]);
-  return {
+  OpCase c{
       fmt::format("convolution {} {} * {} / {} + {}", name, x.text(), w.text(), stride, padding),
       {differentiable(x, normal()), differentiable(w, normal(0, 1 / std::sqrt(fan_in)))},
       [=](Context& ctx, const Tensors& in) {
         return Tensors{ops::convolution(ctx, in[0], in[1], stride, padding)};
       },
       32};
+  // oneDNN splits these sums by its threads.
+  c.thread_gaps = {{"cpu", "gradient 0"}, {"cpu", "gradient 1"}};
+  return c;
 }
 
 enum class Fused { plain, relu, add_relu };

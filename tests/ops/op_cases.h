@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/ops/ops.h"
@@ -30,6 +31,8 @@ struct OpCase {
   bool smooth = true;                  // differences make sense: no ties, no kinks within a step
   double gradient_scale = 1;           // that the op puts on its gradients (the loss scale)
   std::vector<std::string> gaps = {};  // backends that cannot; a gap that is not listed fails
+  // {backend, result} whose bits go by the number of threads; one that is not listed fails.
+  std::vector<std::pair<std::string, std::string>> thread_gaps = {};
 };
 
 std::vector<OpCase> op_cases();
@@ -42,11 +45,11 @@ struct Result {
 
 enum class Use { once, twice };  // twice: the op runs twice on its inputs, so that gradients add up
 
-// Makes the inputs (`values`, or, where that is empty, drawn by the case) and runs the case forward
-// and, where it gives gradients, backward from a fixed gradient of its first result.
 std::vector<std::vector<double>> draw_inputs(const OpCase&);
+// Runs a case forward from these inputs and, where it gives gradients and `backward` is asked for,
+// backward from output_gradient() of its first result.
 std::vector<Result> execute(Context&, const OpCase&, Use,
                             const std::vector<std::vector<double>>& inputs, bool backward = true);
-std::vector<double> output_gradient(int64_t count);  // that fixed gradient
+std::vector<double> output_gradient(int64_t count);  // fixed numbers; 1 for a loss
 
 }  // namespace pneuma::testing

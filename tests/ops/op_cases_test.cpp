@@ -99,15 +99,18 @@ double error(const std::vector<Result>& got, const std::vector<Result>& truth, s
   return worst;
 }
 
-bool equal_bits(const std::vector<Result>& a, const std::vector<Result>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Result& x, const Result& y) {
-    return x.values.size() == y.values.size() &&
-           !std::memcmp(x.values.data(), y.values.data(), x.values.size() * sizeof(double));
-  });
+bool equal_bits(const Result& a, const Result& b) {
+  return a.values.size() == b.values.size() &&
+         !std::memcmp(a.values.data(), b.values.data(), a.values.size() * sizeof(double));
 }
 
 bool has_gap(const OpCase& c, const Backend& b) {
   return std::find(c.gaps.begin(), c.gaps.end(), b.name) != c.gaps.end();
+}
+
+bool has_thread_gap(const OpCase& c, const Backend& b, const Result& r) {
+  return std::any_of(c.thread_gaps.begin(), c.thread_gaps.end(),
+                     [&](const auto& gap) { return gap.first == b.name && gap.second == r.what; });
 }
 
 // The cpu backend's path, where one is forced and this machine has it not.
@@ -214,7 +217,6 @@ TEST_CASE("gradients are the differences of the forward pass, in f64 on the refe
 TEST_CASE("every backend follows the oracle, writes all of its results and nothing beside them") {
   if (isa_missing()) return;
   for (const std::string name : {"reference", "cpu"}) {
-    if (!backend(name).kernels.fill.run) continue;
     const Backend b = guarded(backend(name));
     for (const OpCase& c : op_cases()) {
       for (const Use use : {Use::once, Use::twice}) {
@@ -242,15 +244,20 @@ TEST_CASE("every backend follows the oracle, writes all of its results and nothi
 TEST_CASE("equal calls give equal bits, for any number of threads") {
   if (isa_missing()) return;
   const Backend& b = backend("cpu");
-  if (!b.kernels.fill.run) return;
   for (const OpCase& c : op_cases()) {
     if (has_gap(c, b)) continue;
     CAPTURE(c.name);
-    const std::vector<Result> first = run_case(b, float32(), c, Use::twice);
-    for (const int threads : {1, 2, 3}) {
+    std::vector<Result> first;
+    for (const int threads : {2, 2, 1}) {
       CAPTURE(threads);
-      if (b.device.set_threads) REQUIRE(b.device.set_threads(threads));
-      CHECK(equal_bits(first, run_case(b, float32(), c, Use::twice)));
+      REQUIRE(b.device.set_threads(threads));
+      const std::vector<Result> again = run_case(b, float32(), c, Use::twice);
+      if (first.empty()) first = again;
+      for (size_t k = 0; k < first.size(); ++k) {
+        if (threads != 2 && has_thread_gap(c, b, first[k])) continue;
+        CAPTURE(first[k].what);
+        CHECK(equal_bits(first[k], again[k]));
+      }
     }
   }
 }
