@@ -207,7 +207,8 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
 
 std::string text_of(const TrainSettings& s) {
   std::string text;
-  for (const auto& [name, value] : nlohmann::ordered_json(nlohmann::json(s)).items()) {
+  const nlohmann::json settings = s;
+  for (const auto& [name, value] : settings.items()) {
     if (value.is_string() && value.get<std::string>().empty()) continue;
     text += fmt::format("  {:<18} {}\n", name,
                         value.is_string() ? value.get<std::string>() : value.dump());
