@@ -3,11 +3,11 @@
 #include <doctest/doctest.h>
 
 #include <cstring>
-#include <fstream>
 
 #include "kernels/reference/table.h"
 #include "models/weight_files.h"
 #include "tests/golden/formula.h"
+#include "tests/temporary_folder.h"
 
 using namespace pneuma;
 
@@ -29,13 +29,6 @@ struct Small {
       for (const double x : get_values(ctx, b.value)) v.push_back(x);
     return v;
   }
-};
-
-// A folder of this test's own, removed at its end.
-struct Folder {
-  std::filesystem::path path = std::filesystem::temp_directory_path() / "pneuma_resnet_test";
-  Folder() { std::filesystem::create_directories(path); }
-  ~Folder() { std::filesystem::remove_all(path); }
 };
 
 std::string line(const std::string& name, Shape s) {
@@ -155,7 +148,7 @@ TEST_CASE("a start has the moments of its distribution") {
 }
 
 TEST_CASE("weights survive a file bit for bit, in torchvision's order") {
-  const Folder folder;
+  const testing::TemporaryFolder folder;
   const auto path = folder.path / "a.safetensors";
   Small a, b(kSmall, 2);
   save_weights(a.ctx, a.net.parameters(), path);
@@ -186,7 +179,7 @@ TEST_CASE("weights survive a file bit for bit, in torchvision's order") {
 }
 
 TEST_CASE("16- and 64-bit weights are converted on reading") {
-  const Folder folder;
+  const testing::TemporaryFolder folder;
   const auto path = folder.path / "a.safetensors";
   Small a;
   const uint16_t half[14] = {0x3C00, 0xC000, 0x0001, 0x03FF, 0x7BFF, 0x8000, 0x3555};
@@ -224,7 +217,7 @@ TEST_CASE("16- and 64-bit weights are converted on reading") {
 }
 
 TEST_CASE("a last layer of another size keeps its fresh start, and it is said") {
-  const Folder folder;
+  const testing::TemporaryFolder folder;
   const auto path = folder.path / "a.safetensors";
   Small five({.num_layers = 10, .num_classes = 5, .base_width = 8}, 3), fourteen;
   const auto fresh = get_values(fourteen.ctx, fourteen.net.parameters().parameters.back().value);
@@ -246,7 +239,7 @@ TEST_CASE("a last layer of another size keeps its fresh start, and it is said") 
 }
 
 TEST_CASE("weights that do not fit are refused, and nothing is changed") {
-  const Folder folder;
+  const testing::TemporaryFolder folder;
   const auto path = folder.path / "a.safetensors";
   Small a, b(kSmall, 2);
   const std::vector<double> before = b.all();
@@ -303,7 +296,7 @@ TEST_CASE("a model file says what it is, and hostile metadata is refused") {
   info.split_method = "patient";
   info.split_seed = uint64_t{1} << 53;
   info.split_hash = "0123";
-  const Folder folder;
+  const testing::TemporaryFolder folder;
   const auto path = folder.path / "m.safetensors";
   Small a;
   save_weights(a.ctx, a.net.parameters(), path, info.to_metadata());
