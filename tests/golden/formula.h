@@ -81,7 +81,7 @@ inline void fill(Context& ctx, const std::string& name, const Tensor& t) {
     else if (name.ends_with("running_var"))
       x = 1 + u / 2;
     else if (name.ends_with("weight"))
-      x = 1 + u / 4;
+      x = (1 + u / 4) * (name.ends_with("bn3.weight") ? 0.25 : 1);
     v[m] = double(float(x));
   });
   set_values(ctx, t, v);

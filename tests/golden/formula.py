@@ -49,8 +49,8 @@ def value_of(name, shape):
         v = u / math.sqrt(shape[1])
     elif name.endswith("running_var"):
         v = 1 + u / 2
-    elif name.endswith("weight"):  # of a norm
-        v = 1 + u / 4
+    elif name.endswith("weight"):  # of a norm; the last of a bottleneck adds a little only
+        v = (1 + u / 4) * (0.25 if name.endswith("bn3.weight") else 1)
     else:  # norm shifts, running means, fc.bias
         v = u / 8
     return v.astype(numpy.float32).astype(numpy.float64).reshape(shape)
