@@ -19,6 +19,8 @@ struct Tensors {
 
 template <bool kMask, class T>
 PN_INLINE Vec masked(const Tensors<T>& t, int64_t e, auto n) {
+  prefetch(t.dy + e);
+  prefetch(t.x + e);
   const Vec dy = load(t.dy + e, n);
   if constexpr (kMask)
     return keep(dy, load_bits(t.mask, e, n));
@@ -90,9 +92,9 @@ PN_INLINE void apply(const BatchNormBackward& b, const Tensors<T>& t, Range rows
       with(b.dresidual, [&](auto dresidual) {
         constexpr bool kMask = decltype(m)::value;
         constexpr To kDx = decltype(dx)::value, kDresidual = decltype(dresidual)::value;
-        int64_t row = rows.begin;
-        for (; row + 4 <= rows.end; row += 4) apply_rows<4, kMask, kDx, kDresidual>(t, row, a);
-        for (; row < rows.end; ++row) apply_rows<1, kMask, kDx, kDresidual>(t, row, a);
+        for_rows(rows, t.channels, [&](int64_t row, auto n) {
+          apply_rows<decltype(n)::value, kMask, kDx, kDresidual>(t, row, a);
+        });
       });
     });
   });
@@ -100,6 +102,12 @@ PN_INLINE void apply(const BatchNormBackward& b, const Tensors<T>& t, Range rows
 
 PN_INLINE void put(const Gradient& g, int64_t c, double value) {
   if (g) g.as<float>()[c] = float((g.add ? double(g.as<float>()[c]) : 0.0) + value);
+}
+
+PN_INLINE double total(const float* partial, const RowChunks& chunks) {
+  double sum = 0;
+  for (int64_t k = 0; k < chunks.count; ++k) sum += double(partial[2 * k * chunks.channels]);
+  return sum;
 }
 
 template <class T>
@@ -120,19 +128,16 @@ void backward(const BatchNormBackward& a) {
       std::memset(sum, 0, size_t(2 * channels) * sizeof(float));
       PN_ISA::with(tensors.mask, [&](auto m) {
         constexpr bool kMask = decltype(m)::value;
-        int64_t row = rows.begin;
-        for (; row + 8 <= rows.end; row += 8) sum_rows<8, kMask>(tensors, row, mean, sum, product);
-        for (; row < rows.end; ++row) sum_rows<1, kMask>(tensors, row, mean, sum, product);
+        for_rows(rows, channels, [&](int64_t row, auto n) {
+          sum_rows<decltype(n)::value, kMask>(tensors, row, mean, sum, product);
+        });
       });
     }
     barrier();
     const Range own = share(channels, thread, threads);
     for (int64_t c = own.begin; c < own.end; ++c) {
-      double sum = 0, product = 0;
-      for (int64_t k = 0; k < chunks.count; ++k) {
-        sum += double(partial[2 * k * channels + c]);
-        product += double(partial[(2 * k + 1) * channels + c]);
-      }
+      const double sum = total(partial + c, chunks),
+                   product = total(partial + channels + c, chunks);
       const double rstd = double(a.rstd.as<float>()[c]), n = double(chunks.rows);
       const double gamma = a.gamma ? double(a.gamma.as<float>()[c]) : 1.0;
       scale[c] = float(gamma * rstd);

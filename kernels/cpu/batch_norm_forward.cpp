@@ -12,6 +12,7 @@ namespace pneuma::PN_ISA {
 namespace {
 
 constexpr int64_t kBlock = 512;  // channels whose constants are at hand at once
+constexpr int64_t kMerged = 64;  // channels merged at once, by one thread
 
 template <int kRows, class T>
 PN_INLINE void sum_rows(const T* x, int64_t channels, const T* shift, float* sum, float* square) {
@@ -50,6 +51,7 @@ PN_INLINE void apply_rows(const Tensors<T>& t, int64_t row, Range c_range, const
               offset = load(a.offset + i, n);
     for (int r = 0; r < kRows; ++r) {
       const int64_t e = (row + r) * t.channels + c;
+      prefetch(t.x + e);
       Vec v = mul_add(load(t.x + e, n) - mean, scale, offset);
       if constexpr (kResidual) v += load(t.residual + e, n);
       if constexpr (kMask) store_bits(t.mask, e, positive(v), n);
@@ -75,11 +77,10 @@ PN_INLINE void apply(const Tensors<T>& t, Range rows, Range channels, const Affi
         with(streamed, [&](auto s) {
           constexpr bool kRelu = decltype(r)::value, kResidual = decltype(z)::value,
                          kMask = decltype(m)::value && kRelu, kStream = decltype(s)::value;
-          int64_t row = rows.begin;
-          for (; row + 4 <= rows.end; row += 4)
-            apply_rows<4, kRelu, kResidual, kMask, kStream>(t, row, channels, a);
-          for (; row < rows.end; ++row)
-            apply_rows<1, kRelu, kResidual, kMask, kStream>(t, row, channels, a);
+          for_rows(rows, t.channels, [&](int64_t row, auto count) {
+            apply_rows<decltype(count)::value, kRelu, kResidual, kMask, kStream>(t, row, channels,
+                                                                                 a);
+          });
         });
       });
     });
@@ -87,25 +88,30 @@ PN_INLINE void apply(const Tensors<T>& t, Range rows, Range channels, const Affi
 }
 
 // Mean and sum of squared deviations of channels [c.begin, c.end) over all chunks, in f64.
+// REQUIRES at most kMerged channels.
 template <class T>
 PN_INLINE void merge(const RowChunks& chunks, const T* x, const float* partial, Range c,
                      double* mean, double* deviation) {
   const int64_t channels = chunks.channels;
-  for (int64_t i = 0; i < c.end - c.begin; ++i) mean[i] = deviation[i] = 0;
+  const int64_t size = c.end - c.begin;
+  for (int64_t i = 0; i < size; ++i) mean[i] = deviation[i] = 0;
   for (int pass = 0; pass < 2; ++pass)
     for (int64_t k = 0; k < chunks.count; ++k) {
       const Range rows = rows_of(chunks, k);
-      const double n = double(rows.end - rows.begin), share_of_all = n / double(chunks.rows);
+      const double n = double(rows.end - rows.begin), inverse = 1 / n;
+      const double share_of_all = n / double(chunks.rows);
       const T* shift = x + rows.begin * channels + c.begin;
       const float *sum = partial + 2 * k * channels + c.begin, *square = sum + channels;
-      for (int64_t i = 0; i < c.end - c.begin; ++i) {
-        const double own = double(shift[i]) + double(sum[i]) / n;
-        if (pass == 0)
-          mean[i] += share_of_all * own;
-        else
-          deviation[i] += double(square[i]) - double(sum[i]) * double(sum[i]) / n +
-                          n * (own - mean[i]) * (own - mean[i]);
-      }
+      if (pass == 0)
+#pragma omp simd
+        for (int64_t i = 0; i < size; ++i)
+          mean[i] += share_of_all * (double(shift[i]) + double(sum[i]) * inverse);
+      else
+#pragma omp simd
+        for (int64_t i = 0; i < size; ++i) {
+          const double s = double(sum[i]), apart = double(shift[i]) + s * inverse - mean[i];
+          deviation[i] += double(square[i]) - s * s * inverse + n * apart * apart;
+        }
     }
 }
 
@@ -125,7 +131,7 @@ Status check(const View& x, const View& residual, const View& y, const View& gam
 template <class T>
 void forward(const BatchNormForward& a) {
   const RowChunks chunks = row_chunks(a.x);
-  const int64_t channels = chunks.channels, blocks = (channels + kBlock - 1) / kBlock;
+  const int64_t channels = chunks.channels, blocks = (channels + kMerged - 1) / kMerged;
   const T* x = a.x.as<T>();
   const Tensors<T> tensors = {x, a.residual.as<T>(), a.y.as<T>(), a.relu_mask.as<uint8_t>(),
                               channels};
@@ -140,17 +146,15 @@ void forward(const BatchNormForward& a) {
       const T* first = x + rows.begin * channels;
       float *sum = partial + 2 * k * channels, *square = sum + channels;
       std::memset(sum, 0, size_t(2 * channels) * sizeof(float));
-      int64_t r = 0;
-      for (; r + 8 <= rows.end - rows.begin; r += 8)
-        sum_rows<8>(first + r * channels, channels, first, sum, square);
-      for (; r < rows.end - rows.begin; ++r)
-        sum_rows<1>(first + r * channels, channels, first, sum, square);
+      for_rows(rows, channels, [&](int64_t row, auto n) {
+        sum_rows<decltype(n)::value>(x + row * channels, channels, first, sum, square);
+      });
     }
     barrier();
     const Range own_blocks = share(blocks, thread, threads);
     for (int64_t b = own_blocks.begin; b < own_blocks.end; ++b) {
-      const Range c = {b * kBlock, (b + 1) * kBlock < channels ? (b + 1) * kBlock : channels};
-      double mean[kBlock], deviation[kBlock];
+      const Range c = {b * kMerged, least((b + 1) * kMerged, channels)};
+      double mean[kMerged], deviation[kMerged];
       merge(chunks, x, partial, c, mean, deviation);
       const double count = double(chunks.rows);
       for (int64_t i = c.begin; i < c.end; ++i) {
@@ -185,7 +189,7 @@ void inference(const BatchNormInference& a) {
     const Range mine = share(chunks.count, thread, threads);
     float scale[kBlock];
     for (int64_t begin = 0; begin < channels; begin += kBlock) {
-      const int64_t end = begin + kBlock < channels ? begin + kBlock : channels;
+      const int64_t end = least(begin + kBlock, channels);
       for (int64_t c = begin; c < end; ++c)
         scale[c - begin] = float((a.gamma ? double(a.gamma.as<float>()[c]) : 1.0) /
                                  std::sqrt(double(a.running_var.as<float>()[c]) + a.eps));

@@ -84,6 +84,11 @@ PN_INLINE void stream(float* p, Vec v) {
 #endif
 }
 
+// One page on, where the processor's own prefetch stops.
+PN_INLINE void prefetch(const void* p) {
+  _mm_prefetch(static_cast<const char*>(p) + 4096, _MM_HINT_T0);
+}
+
 // a * b + c, rounded once where the machine can.
 PN_INLINE Vec mul_add(Vec a, Vec b, Vec c) {
 #if defined(__AVX512F__)
@@ -186,17 +191,33 @@ PN_INLINE void for_chunks(int64_t count, int64_t chunk, F f) {
   });
 }
 
-// A tensor [rows, channels] in chunks of whole rows; 8 rows end at a byte of a mask.
+PN_INLINE int64_t largest(int64_t a, int64_t b) { return a > b ? a : b; }
+PN_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// A tensor [rows, channels] in chunks of whole rows: about 64 of them, none tiny, none so long that
+// its sums in f32 suffer. A multiple of 8 rows ends at a byte of a mask.
 struct RowChunks {
   int64_t rows, channels, size, count;
 };
 PN_INLINE RowChunks row_chunks(const View& x) {
   const int64_t channels = x.dims[x.rank - 1], rows = x.count() / channels;
-  const int64_t wanted = (kChunk / channels + 7) / 8 * 8, size = wanted < 8 ? 8 : wanted;
+  const int64_t size = least(largest(rows / 64, 8192 / channels), 4096) / 8 * 8 + 8;
   return {rows, channels, size, (rows + size - 1) / size};
 }
+// f(first row, how many: an integral_constant) over `rows`, several at once where they are short:
+// that saves work per channel. Beyond 1 KiB the processor no longer foresees what is read next:
+// 28 GB/s in place of 47 (Zen 4, 256 channels).
+template <class F>
+PN_INLINE void for_rows(Range rows, int64_t channels, F f) {
+  int64_t row = rows.begin;
+  if (channels <= 64)
+    for (; row + 4 <= rows.end; row += 4) f(row, std::integral_constant<int, 4>{});
+  if (channels <= 128)
+    for (; row + 2 <= rows.end; row += 2) f(row, std::integral_constant<int, 2>{});
+  for (; row < rows.end; ++row) f(row, std::integral_constant<int, 1>{});
+}
 PN_INLINE Range rows_of(const RowChunks& c, int64_t i) {
-  return {i * c.size, (i + 1) * c.size < c.rows ? (i + 1) * c.size : c.rows};
+  return {i * c.size, least((i + 1) * c.size, c.rows)};
 }
 
 // View::bytes(), but never left to the linker.
