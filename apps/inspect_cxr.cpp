@@ -60,9 +60,9 @@ void print_tape(const Settings& s) {
     std::string inputs;
     for (const int v : node.inputs) inputs += v < 0 ? " -" : " " + names[size_t(v)];
     rows.push_back(fmt::format("{:>4}  {:<22} {:<18}{:<60} {:>12}", rows.size(), node.name,
-                               tape.shape_of(node.output).text(), inputs, node.saved_bytes()));
+                               tape.shape_of(node.output).text(), inputs, node.saved_bytes));
     names.push_back(fmt::format("%{}", names.size() - parameters.size()));
-    saved += node.saved_bytes();
+    saved += node.saved_bytes;
   }
   tape.observe = [&](const Node& node, const Tensor& dy) {
     if (dy) norms[size_t(&node - first)] = norm_of(ctx, dy);

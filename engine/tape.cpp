@@ -4,12 +4,6 @@
 
 namespace pneuma {
 
-size_t Node::saved_bytes() const {
-  size_t n = 0;
-  for (const Tensor& t : saved) n += t.bytes();
-  return n;
-}
-
 int Tape::value_of(const Tensor& t) const {
   const auto found = by_id_.find(t.id());
   return found == by_id_.end() ? -1 : found->second;
@@ -17,20 +11,26 @@ int Tape::value_of(const Tensor& t) const {
 
 void Tape::watch(const Tensor& leaf, const Tensor& gradient) {
   by_id_[leaf.id()] = int(values_.size());
-  values_.push_back({leaf.shape(), leaf.dtype(), gradient});
+  values_.push_back({leaf.shape(), leaf.dtype(), gradient, true});
 }
 
 void Tape::record(const char* name, std::initializer_list<Tensor> inputs, const Tensor& output,
                   std::vector<Tensor> saved, Attributes attributes, void (*backward)(Backward&)) {
-  Node node{name, {}, int(values_.size()), std::move(saved), attributes, backward};
+  Node node{name, {}, int(values_.size()), std::move(saved), attributes, backward, 0};
   bool wanted = false;
   for (const Tensor& t : inputs) {
     node.inputs.push_back(t ? value_of(t) : -1);
     wanted |= node.inputs.back() >= 0;
   }
   if (!wanted) return;
+  for (const Tensor& t : node.saved) {
+    if (!t) continue;
+    const int value = value_of(t);
+    const bool leaf = value >= 0 && values_[size_t(value)].leaf;
+    node.saved_bytes += leaf ? 0 : t.bytes();
+  }
   by_id_[output.id()] = node.output;
-  values_.push_back({output.shape(), output.dtype(), {}});
+  values_.push_back({output.shape(), output.dtype(), {}, false});
   nodes_.push_back(std::move(node));
 }
 

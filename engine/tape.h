@@ -35,7 +35,7 @@ struct Node {
   std::vector<Tensor> saved;
   Attributes attributes;
   void (*backward)(Backward&);  // a plain function: a lambda that captures does not compile
-  size_t saved_bytes() const;
+  size_t saved_bytes;           // of `saved`, leaves left out: those stay anyway
 };
 
 class Tape {
@@ -66,6 +66,7 @@ class Tape {
     Shape shape;
     Dtype dtype;
     Tensor gradient;
+    bool leaf;
     bool written = false;
   };
   int value_of(const Tensor& t) const;

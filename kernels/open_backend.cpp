@@ -58,10 +58,10 @@ const Backend* open_backend(const std::string& device, std::string* why) {
   if (device == "auto") {
     std::string reason;
     if (const Backend* cuda = open_plugin("cuda", &reason)) {
-      *why = "device cuda: a GPU and its driver answer";
+      *why = "a GPU and its driver answer";
       return cuda;
     }
-    *why = "device cpu: " + reason;
+    *why = "no GPU is used: " + reason;
     return open_cpu(why);
   }
   *why =

@@ -17,7 +17,7 @@ const Backend& device_named(const std::string& name, int threads) {
     fail(Exit::environment, "device {}: {}", backend->name, status.message);
   }
   fmt::print("device {}: {}{}\n", backend->name, properties.name,
-             why.empty() ? "" : " (" + why + ")");
+             why.empty() ? "" : "; " + why);
   return *backend;
 }
 

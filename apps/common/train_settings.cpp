@@ -14,6 +14,7 @@ void add_train_flags(CLI::App& app, TrainSettings& s) {
     return CLI::IsMember(std::move(names));
   };
   const double most = 1 << 24;
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
 
   app.add_option("--data", s.data, "Folder in the NIH's layout: images/ and Data_Entry_2017.csv")
       ->group("Data");
@@ -197,7 +198,7 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
     fail(Exit::usage, "--multi_label 0 needs lists (--train ...): NIH labels are several an image");
   }
   if (s.optimizer == "adam" || s.optimizer == "rmsprop") {
-    if (s.weight_decay != TrainSettings().weight_decay) {
+    if (s.weight_decay != 0 && s.weight_decay != TrainSettings().weight_decay) {
       notes->push_back(
           fmt::format("--weight_decay has no effect with --optimizer {}", s.optimizer));
     }
