@@ -29,12 +29,12 @@ void alter_atelectasis(Chest& chest, Random& r) {  // the lung has lost volume
 // Plates: short bands across the lower lung, each at its own slant.
 void draw_atelectasis(Film& film, const Chest& chest, Random& r) {
   const int side = int(r.below(2));
-  for (int plates = 1 + int(r.below(3)); plates > 0; --plates) {
-    const double x = sign_of(side) * r.uniform(0.3, 0.45), half = r.uniform(0.14, 0.24);
+  for (int plates = 2 + int(r.below(2)); plates > 0; --plates) {
+    const double x = sign_of(side) * r.uniform(0.3, 0.45), half = r.uniform(0.16, 0.26);
     const Point center{x, chest.diaphragm(x) - r.uniform(0.07, 0.4)};
-    const double slant = r.uniform(-0.5, 0.5), width = r.uniform(0.035, 0.055);
+    const double slant = r.uniform(-0.5, 0.5), width = r.uniform(0.045, 0.065);
     film.stroke(film.haze, center + polar(half, slant), center + polar(-half, slant), width,
-                r.uniform(0.7, 1.0));
+                r.uniform(0.9, 1.2));
   }
 }
 
@@ -156,11 +156,11 @@ void draw_effusion(Film& film, const Chest& chest, Random& r) {
 void draw_pneumonia(Film& film, const Chest& chest, Random& r) {
   const Texture texture(r);
   const Point center = chest.place(r, -0.35, 0.35);
-  const double radius = r.uniform(0.24, 0.32), density = r.uniform(0.65, 0.9);
+  const double radius = r.uniform(0.26, 0.34), density = r.uniform(0.75, 0.95);
   const double slope = r.uniform(-0.25, 0.25), upward = sign_of(int(r.below(2)));
   film.each([&](int i, Point p) {
     if (side_of(p) != side_of(center)) return;
-    const double past = upward * (p.y - center.y - slope * (p.x - center.x)) - 0.25 * radius;
+    const double past = upward * (p.y - center.y - slope * (p.x - center.x)) - 0.2 * radius;
     const double cloud = 0.75 + 0.25 * texture.at(p.x * 6, p.y * 6), d = distance(p, center);
     film.haze[i] += float(density * cloud * bell((d * d) / (radius * radius)) *
                           smooth(0.5 - past / film.edge(0.015)));
@@ -190,13 +190,17 @@ void alter_cardiomegaly(Chest& chest, Random& r) {
 }
 
 void draw_nodule(Film& film, const Chest& chest, Random& r) {
-  for (int nodules = 1 + int(r.below(2)); nodules > 0; --nodules)
-    patch(film, r, chest.place(r, -0.55, 0.35), r.uniform(0.055, 0.08), 0.1, 0.02,
-          r.uniform(0.95, 1.2));
+  for (int nodules = 1 + int(r.below(3)); nodules > 0; --nodules) {
+    const Point center = chest.place(r, -0.55, 0.35);
+    const double radius = r.uniform(0.06, 0.08);
+    patch(film, r, center, radius, 0.1, 0.02, r.uniform(1.1, 1.3));
+  }
 }
 
 void draw_mass(Film& film, const Chest& chest, Random& r) {
-  patch(film, r, chest.place(r, -0.5, 0.35), r.uniform(0.13, 0.19), 0.2, 0.02, r.uniform(0.9, 1.1));
+  const Point center = chest.place(r, -0.5, 0.35);
+  const double radius = r.uniform(0.13, 0.19);
+  patch(film, r, center, radius, 0.15, 0.02, r.uniform(1.0, 1.2));
 }
 
 // A part of the stomach behind the heart: gas above a level of fluid, within a thin wall.
@@ -224,7 +228,7 @@ const std::array<Drawing, kFindingCount> kDrawings{{
     {0.095, alter_emphysema, draw_emphysema},
     {0.085, nullptr, draw_fibrosis},
     {0.18, nullptr, draw_effusion},
-    {0.08, nullptr, draw_pneumonia},
+    {0.09, nullptr, draw_pneumonia},
     {0.105, nullptr, draw_pleural_thickening},
     {0.1, alter_cardiomegaly, nullptr},  // Cardiomegaly
     {0.14, nullptr, draw_nodule},

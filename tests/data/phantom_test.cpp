@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr int kDemoPatients = 3500;
+constexpr int kDemoPatients = 5000;
 
 std::string all_bytes(const fs::path& folder) {
   std::set<fs::path> files;
