@@ -67,7 +67,7 @@ inline Tensor uniform_tensor(Context& ctx, const std::string& name, Shape shape)
 }
 
 // The start of a parameter or buffer (formula.py: value_of).
-inline void fill(Context& ctx, const std::string& name, const Tensor& t) {
+inline void fill(Context& ctx, const std::string& name, const Tensor& t, bool apart) {
   const Shape& s = t.shape();
   const uint64_t hash = fnv1a(name);
   std::vector<double> v(size_t(s.count()));
@@ -81,14 +81,16 @@ inline void fill(Context& ctx, const std::string& name, const Tensor& t) {
     else if (name.ends_with("running_var"))
       x = 1 + u / 2;
     else if (name.ends_with("weight"))
-      x = (1 + u / 4) * (name.ends_with("bn3.weight") ? 0.25 : 1);
+      x = (1 + u / 4) * (name.ends_with("bn3.weight") ? 0.25 : 1) * (apart ? 0.5 : 1);
+    else if (apart && name.ends_with("bias") && name != "fc.bias")
+      x = u / 2 + (u < 0 ? -1 : 1);
     v[m] = double(float(x));
   });
   set_values(ctx, t, v);
 }
-inline void fill(Context& ctx, const Parameters& parameters) {
-  for (const Parameter& p : parameters.parameters) fill(ctx, p.name, p.value);
-  for (const Buffer& b : parameters.buffers) fill(ctx, b.name, b.value);
+inline void fill(Context& ctx, const Parameters& parameters, bool apart = false) {
+  for (const Parameter& p : parameters.parameters) fill(ctx, p.name, p.value, apart);
+  for (const Buffer& b : parameters.buffers) fill(ctx, b.name, b.value, apart);
 }
 
 inline double norm(const std::vector<double>& v) {
