@@ -6,12 +6,15 @@ from repo import ROOT, files, finish, text
 faults = []
 readme = text("README.md")
 blocks = re.findall(r"^```cpp\n(.*?)^```$", readme, re.M | re.S)
-example = "apps/examples/first_step.cpp"
-if (ROOT / example).exists() and text(example) not in blocks:
+if text("apps/examples/first_step.cpp") not in blocks:
     faults.append("FAULT: README.md must quote apps/examples/first_step.cpp word for word")
 for link in re.findall(r"\]\(([^)#:]+)\)|src=\"([^\":]+)\"", readme):
     if not (ROOT / "".join(link)).exists():
         faults.append(f"FAULT: README.md links to {''.join(link)}, which is not there")
+
+for named in re.findall(r"`((?:apps|bench|data|docs|engine|kernels|models|tests)/[\w./]*)`", readme):
+    if not (ROOT / named).exists():
+        faults.append(f"FAULT: README.md names {named}, which is not there")
 
 MACHINE = re.compile(r"(?<![\w.$}*~-])/(work|home|root|tmp|opt|Users|mnt)/")
 for path in files():
