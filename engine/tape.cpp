@@ -36,7 +36,10 @@ void Tape::record(const char* name, std::initializer_list<Tensor> inputs, const 
 
 void Tape::backward(Context& ctx, const Tensor& y, Tensor dy) {
   const int last = value_of(y);
-  if (last < 0) fail(Exit::usage, "backward from a tensor that depends on no watched leaf");
+  if (last < 0) {
+    fail(Exit::usage,
+         "backward from a tensor that depends on no watched leaf, or for the second time");
+  }
   values_[size_t(last)].gradient = std::move(dy);
   values_[size_t(last)].written = true;
   for (; !nodes_.empty(); nodes_.pop_back()) {
@@ -49,6 +52,8 @@ void Tape::backward(Context& ctx, const Tensor& y, Tensor dy) {
     node.backward(step);
     step.finish();
   }
+  for (Value& value : values_) value.written = false;
+  std::erase_if(by_id_, [&](const auto& entry) { return !values_[size_t(entry.second)].leaf; });
 }
 
 Tensor Tape::gradient_of(const Tensor& leaf) const {

@@ -50,7 +50,8 @@ class Tape {
               std::vector<Tensor> saved, Attributes attributes, void (*backward)(Backward&));
 
   // REQUIRES y recorded here; dy (empty for a loss, which is its own end) of y's shape.
-  // ENSURES every watched leaf that y depends on has its gradient; the tape has no nodes left.
+  // ENSURES every watched leaf that y depends on has its gradient; the tape has its leaves left, no
+  // node and no other value.
   void backward(Context& ctx, const Tensor& y, Tensor dy = {});
   Tensor gradient_of(const Tensor& leaf) const;
 
