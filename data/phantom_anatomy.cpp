@@ -168,7 +168,7 @@ void draw_anatomy(Film& film, const Chest& chest) {
     }
     const double clavicle = chest.clavicle - 0.16 * smooth((depth - 0.06) / 0.5);
     tissue += 0.13 * bone(p.y - clavicle, 0.03, edge) * smooth((depth - 0.06) / 0.05) *
-              smooth((0.85 - depth) / 0.1);
+              smooth((0.85 - depth) / 0.1) * smooth(body / 0.05);
     tissue += 0.05 * smooth((depth - 0.52 - 0.25 * smooth((p.y + 0.6) / 0.6)) / 0.03) *
               smooth((p.y + 0.7) / 0.1) * smooth((0.05 - p.y) / 0.15) * smooth((body - 0.05) / 0.1);
     film.tissue[i] = float(tissue);
