@@ -16,8 +16,7 @@ const Backend& device_named(const std::string& name, int threads) {
   if (const Status status = backend->device.properties(&properties); !status) {
     fail(Exit::environment, "device {}: {}", backend->name, status.message);
   }
-  fmt::print("device {}: {}{}\n", backend->name, properties.name,
-             why.empty() ? "" : "; " + why);
+  fmt::print("device {}: {}{}\n", backend->name, properties.name, why.empty() ? "" : "; " + why);
   return *backend;
 }
 

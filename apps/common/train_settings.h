@@ -16,6 +16,7 @@ struct TrainSettings {
   std::string output;
   // The job.
   int num_layers = 18;
+  int base_width = 64;  // channels of the first stage; no flag, small in tests
   std::string arch = "v1.5";
   int num_classes = 0;  // 0: as the data has them
   std::string image_shape = "3,224,224";
@@ -43,13 +44,13 @@ struct TrainSettings {
   int64_t save_every = 0;  // steps; 0: at each epoch's end
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainSettings, data, split, lists, train, train_lst, validation,
-                                   validation_lst, test, test_lst, output, num_layers, arch,
-                                   num_classes, image_shape, resize, resize_filter, mini_batch_size,
-                                   epochs, learning_rate, optimizer, momentum, weight_decay, beta_1,
-                                   beta_2, eps, gamma, multi_label, use_weighted_loss,
-                                   augmentation_type, mirror, precision_dtype, mean, std, init,
-                                   seed, shuffle, last_batch, on_bad_image, select_by, device,
-                                   threads, cache_mb, max_steps, save_every)
+                                   validation_lst, test, test_lst, output, num_layers, base_width,
+                                   arch, num_classes, image_shape, resize, resize_filter,
+                                   mini_batch_size, epochs, learning_rate, optimizer, momentum,
+                                   weight_decay, beta_1, beta_2, eps, gamma, multi_label,
+                                   use_weighted_loss, augmentation_type, mirror, precision_dtype,
+                                   mean, std, init, seed, shuffle, last_batch, on_bad_image,
+                                   select_by, device, threads, cache_mb, max_steps, save_every)
 
 // Adds every flag above to `app`, with its range.
 void add_train_flags(CLI::App& app, TrainSettings& settings);

@@ -1,0 +1,156 @@
+// A run that is killed after any step and resumed ends with the bits of one that was not: weights,
+// moments, running statistics, step state, metrics, checkpoints.
+#include <sstream>
+
+#include "apps/common/trainer.h"
+#include "data/phantom.h"
+#include "engine/io/atomic_file.h"
+#include "engine/io/safetensors.h"
+#include "kernels/open_backend.h"
+#include "tests/temporary.h"
+
+namespace pneuma {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kSteps = 40;
+
+// What a kill would leave: a copy of the run's folder as it stands, taken without the program's
+// help.
+void copy_folder(const fs::path& from, const fs::path& to) {
+  fs::remove_all(to);
+  fs::copy(from, to, fs::copy_options::recursive);
+}
+
+// metrics.jsonl without images_per_second, which is a clock's.
+std::vector<nlohmann::json> metrics_of(const fs::path& run) {
+  std::vector<nlohmann::json> lines;
+  std::istringstream text(read_file(run / "metrics.jsonl", 1 << 20));
+  for (std::string line; std::getline(text, line);) {
+    lines.push_back(nlohmann::json::parse(line));
+    lines.back().erase("images_per_second");
+  }
+  return lines;
+}
+
+void check_equal_tensors(const fs::path& a, const fs::path& b) {
+  const SafetensorsFile one(a), other(b);
+  REQUIRE(one.tensors().size() == other.tensors().size());
+  for (const FileTensor& t : one.tensors()) {
+    const FileTensor* u = other.find(t.name);
+    REQUIRE(u != nullptr);
+    INFO(t.name);
+    CHECK(std::ranges::equal(t.bytes, u->bytes));
+  }
+}
+
+void check_equal_runs(const fs::path& a, const fs::path& b) {
+  check_equal_tensors(a / "last.state", b / "last.state");
+  check_equal_tensors(a / "best.safetensors", b / "best.safetensors");
+  CHECK(metrics_of(a) == metrics_of(b));
+}
+
+}  // namespace
+
+TEST_CASE("killed after any step and resumed, a run ends with the same bits") {
+  const testing::Temporary folder;
+  write_phantoms(folder / "data", 24, 32, 3, 2);
+  std::string why;
+  const Backend& backend = *open_backend("cpu", &why);
+  REQUIRE(bool(backend.device.set_threads(1)));
+
+  for (const char* optimizer : {"sgd", "nag", "adam", "rmsprop"}) {
+    TrainSettings settings;
+    settings.data = (folder / "data").string();
+    settings.output = (folder / "straight").string();
+    settings.num_layers = 10;
+    settings.base_width = 4;
+    settings.image_shape = "3,32,32";
+    settings.augmentation_type = "crop";
+    settings.use_weighted_loss = true;
+    settings.mini_batch_size = 4;
+    settings.optimizer = optimizer;
+    settings.learning_rate = 1e-3;
+    settings.epochs = 1000;
+    settings.max_steps = kSteps;
+    settings.save_every = 3;  // so that most resumes take some steps again
+    settings.threads = 1;
+    std::vector<std::string> notes;
+    resolve(settings, &notes);
+    const TrainData data = load_train_data(settings);
+    REQUIRE(data.train.samples.size() >= 8);
+
+    fs::remove_all(settings.output);
+    int64_t taken = 0;
+    {
+      Trainer trainer(settings, data, backend);
+      const RunFolder run = RunFolder::create(settings.output);
+      write_file_atomically(run.file("settings.json"), nlohmann::json(settings).dump());
+      trainer.open(run, false);
+      trainer.run([&] {  // asked after each step, and during validation
+        const int64_t at = trainer.position().steps;
+        if (at > taken) copy_folder(settings.output, folder / fmt::format("killed-{}", taken = at));
+        return 0;
+      });
+      REQUIRE(trainer.position().steps == kSteps);
+    }
+    REQUIRE(taken == kSteps);
+
+    for (int64_t k = 1; k <= kSteps; ++k) {
+      INFO(optimizer, " killed after step ", k);
+      const fs::path killed = folder / fmt::format("killed-{}", k);
+      Trainer trainer(settings, data, backend);
+      trainer.open(RunFolder::open(killed), true);
+      REQUIRE(trainer.position().steps < k);
+      REQUIRE(trainer.position().steps >= k - 3);
+      trainer.run([] { return 0; });
+      check_equal_runs(settings.output, killed);
+      fs::remove_all(killed);
+    }
+  }
+}
+
+TEST_CASE("a damaged last state falls back to the one before, and says so") {
+  const testing::Temporary folder;
+  write_phantoms(folder / "data", 24, 32, 3, 2);
+  std::string why;
+  const Backend& backend = *open_backend("cpu", &why);
+  REQUIRE(bool(backend.device.set_threads(1)));
+  TrainSettings settings;
+  settings.data = (folder / "data").string();
+  settings.output = (folder / "run").string();
+  settings.num_layers = 10;
+  settings.base_width = 4;
+  settings.image_shape = "3,32,32";
+  settings.mini_batch_size = 4;
+  settings.max_steps = 6;
+  settings.save_every = 2;
+  settings.threads = 1;
+  std::vector<std::string> notes;
+  resolve(settings, &notes);
+  const TrainData data = load_train_data(settings);
+  {
+    Trainer trainer(settings, data, backend);
+    const RunFolder run = RunFolder::create(settings.output);
+    write_file_atomically(run.file("settings.json"), nlohmann::json(settings).dump());
+    trainer.open(run, false);
+    trainer.run([] { return 0; });
+  }
+  std::string state = read_file(folder / "run" / "last.state", 1 << 26);
+  state[state.size() / 2] ^= 1;
+  write_file_atomically(folder / "run" / "last.state", state);
+
+  Trainer trainer(settings, data, backend);
+  trainer.open(RunFolder::open(settings.output), true);
+  CHECK(trainer.position().steps < 6);
+  CHECK(trainer.position().steps >= 3);
+
+  write_file_atomically(folder / "run" / "previous.state", "nothing");
+  Trainer lost(settings, data, backend);
+  CHECK(testing::message_of(Exit::data, [&] {
+          lost.open(RunFolder::open(settings.output), true);
+        }).size() > 0);
+}
+
+}  // namespace pneuma
