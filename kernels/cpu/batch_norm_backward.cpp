@@ -30,9 +30,9 @@ PN_INLINE Vec masked(const Tensors<T>& t, int64_t e, auto n) {
 
 // sum += d, product += d (x - mean)
 template <int kRows, bool kMask, class T>
-PN_INLINE void sum_rows(const Tensors<T>& t, int64_t row, const float* mean, float* sum,
-                        float* product) {
-  for_vectors(0, t.channels, [&](int64_t c, auto n) {
+PN_INLINE void sum_rows(const Tensors<T>& t, int64_t row, Range channels, const float* mean,
+                        float* sum, float* product) {
+  for_vectors(channels.begin, channels.end, [&](int64_t c, auto n) {
     const Vec m = load(mean + c, n);
     Vec s{}, p{};
     for (int r = 0; r < kRows; ++r) {
@@ -60,8 +60,8 @@ PN_INLINE void put(T* p, Vec v, auto n) {
 }
 
 template <int kRows, bool kMask, To kDx, To kDresidual, class T>
-PN_INLINE void apply_rows(const Tensors<T>& t, int64_t row, const Linear& a) {
-  for_vectors(0, t.channels, [&](int64_t c, auto n) {
+PN_INLINE void apply_rows(const Tensors<T>& t, int64_t row, Range channels, const Linear& a) {
+  for_vectors(channels.begin, channels.end, [&](int64_t c, auto n) {
     const Vec mean = load(a.mean + c, n), scale = load(a.scale + c, n),
               slope = load(a.slope + c, n), offset = load(a.offset + c, n);
     for (int r = 0; r < kRows; ++r) {
@@ -92,8 +92,10 @@ PN_INLINE void apply(const BatchNormBackward& b, const Tensors<T>& t, Range rows
       with(b.dresidual, [&](auto dresidual) {
         constexpr bool kMask = decltype(m)::value;
         constexpr To kDx = decltype(dx)::value, kDresidual = decltype(dresidual)::value;
-        for_rows(rows, t.channels, [&](int64_t row, auto n) {
-          apply_rows<decltype(n)::value, kMask, kDx, kDresidual>(t, row, a);
+        for_blocks(t.channels, [&](Range c) {
+          for_rows(rows, t.channels, [&](int64_t row, auto n) {
+            apply_rows<decltype(n)::value, kMask, kDx, kDresidual>(t, row, c, a);
+          });
         });
       });
     });
@@ -128,8 +130,10 @@ void backward(const BatchNormBackward& a) {
       std::memset(sum, 0, size_t(2 * channels) * sizeof(float));
       PN_ISA::with(tensors.mask, [&](auto m) {
         constexpr bool kMask = decltype(m)::value;
-        for_rows(rows, channels, [&](int64_t row, auto n) {
-          sum_rows<decltype(n)::value, kMask>(tensors, row, mean, sum, product);
+        for_blocks(channels, [&](Range c) {
+          for_rows(rows, channels, [&](int64_t row, auto n) {
+            sum_rows<decltype(n)::value, kMask>(tensors, row, c, mean, sum, product);
+          });
         });
       });
     }

@@ -11,12 +11,12 @@
 namespace pneuma::PN_ISA {
 namespace {
 
-constexpr int64_t kBlock = 512;  // channels whose constants are at hand at once
 constexpr int64_t kMerged = 64;  // channels merged at once, by one thread
 
 template <int kRows, class T>
-PN_INLINE void sum_rows(const T* x, int64_t channels, const T* shift, float* sum, float* square) {
-  for_vectors(0, channels, [&](int64_t c, auto n) {
+PN_INLINE void sum_rows(const T* x, int64_t channels, Range c_range, const T* shift, float* sum,
+                        float* square) {
+  for_vectors(c_range.begin, c_range.end, [&](int64_t c, auto n) {
     const Vec k = load(shift + c, n);
     Vec s{}, q{};
     for (int r = 0; r < kRows; ++r) {
@@ -68,9 +68,6 @@ PN_INLINE void apply_rows(const Tensors<T>& t, int64_t row, Range c_range, const
 template <class T>
 PN_INLINE void apply(const Tensors<T>& t, Range rows, Range channels, const Affine& a, bool relu,
                      bool streamed) {
-  if (t.mask && t.channels % kLanes != 0)
-    std::memset(t.mask + rows.begin * t.channels / 8, 0,
-                size_t((rows.end * t.channels + 7) / 8 - rows.begin * t.channels / 8));
   with(relu, [&](auto r) {
     with(t.residual, [&](auto z) {
       with(t.mask, [&](auto m) {
@@ -146,8 +143,10 @@ void forward(const BatchNormForward& a) {
       const T* first = x + rows.begin * channels;
       float *sum = partial + 2 * k * channels, *square = sum + channels;
       std::memset(sum, 0, size_t(2 * channels) * sizeof(float));
-      for_rows(rows, channels, [&](int64_t row, auto n) {
-        sum_rows<decltype(n)::value>(x + row * channels, channels, first, sum, square);
+      for_blocks(channels, [&](Range c) {
+        for_rows(rows, channels, [&](int64_t row, auto n) {
+          sum_rows<decltype(n)::value>(x + row * channels, channels, c, first, sum, square);
+        });
       });
     }
     barrier();
@@ -173,9 +172,15 @@ void forward(const BatchNormForward& a) {
       }
     }
     barrier();
-    for (int64_t k = mine.end - 1; k >= mine.begin; --k)
-      apply(tensors, rows_of(chunks, k), {0, channels}, {a.mean.as<float>(), scale, offset}, a.relu,
-            streamed);
+    for (int64_t k = mine.end - 1; k >= mine.begin; --k) {
+      const Range rows = rows_of(chunks, k), bits = {rows.begin * channels, rows.end * channels};
+      if (tensors.mask && channels % kLanes != 0)  // store_bits then adds to zeros
+        std::memset(tensors.mask + bits.begin / 8, 0, size_t((bits.end + 7) / 8 - bits.begin / 8));
+      for_blocks(channels, [&](Range c) {
+        apply(tensors, rows, c, {a.mean.as<float>() + c.begin, scale + c.begin, offset + c.begin},
+              a.relu, streamed);
+      });
+    }
     _mm_sfence();
   });
 }
@@ -188,16 +193,16 @@ void inference(const BatchNormInference& a) {
   parallel(chunks.count, [&](int thread, int threads) {
     const Range mine = share(chunks.count, thread, threads);
     float scale[kBlock];
-    for (int64_t begin = 0; begin < channels; begin += kBlock) {
-      const int64_t end = least(begin + kBlock, channels);
-      for (int64_t c = begin; c < end; ++c)
+    for_blocks(channels, [&](Range block) {
+      const int64_t begin = block.begin;
+      for (int64_t c = begin; c < block.end; ++c)
         scale[c - begin] = float((a.gamma ? double(a.gamma.as<float>()[c]) : 1.0) /
                                  std::sqrt(double(a.running_var.as<float>()[c]) + a.eps));
       for (int64_t k = mine.begin; k < mine.end; ++k)
-        apply(tensors, rows_of(chunks, k), {begin, end},
+        apply(tensors, rows_of(chunks, k), block,
               {a.running_mean.as<float>() + begin, scale, a.beta.as<float>() + begin}, a.relu,
               false);
-    }
+    });
   });
 }
 

@@ -216,6 +216,13 @@ PN_INLINE void for_rows(Range rows, int64_t channels, F f) {
     for (; row + 2 <= rows.end; row += 2) f(row, std::integral_constant<int, 2>{});
   for (; row < rows.end; ++row) f(row, std::integral_constant<int, 1>{});
 }
+// f(range of channels), at most kBlock at once, so that their sums and constants stay in the
+// innermost cache beside the rows.
+constexpr int64_t kBlock = 1024;
+template <class F>
+PN_INLINE void for_blocks(int64_t channels, F f) {
+  for (int64_t c = 0; c < channels; c += kBlock) f(Range{c, least(c + kBlock, channels)});
+}
 PN_INLINE Range rows_of(const RowChunks& c, int64_t i) {
   return {i * c.size, least((i + 1) * c.size, c.rows)};
 }
@@ -239,7 +246,7 @@ PN_INLINE bool channel_vector(const View& v, int64_t channels) {
 
 // Whether to write y past the caches: it would not stay there until somebody reads it.
 PN_INLINE bool streams(const View& y) {
-  constexpr size_t kLarge = size_t{16} << 20;
+  constexpr size_t kLarge = size_t{32} << 20;  // a usual L3
   return bytes_of(y) > kLarge && y.dims[y.rank - 1] % kLanes == 0 &&
          reinterpret_cast<uintptr_t>(y.data) % kAlignment == 0;
 }
