@@ -71,11 +71,9 @@ void Trainer::open(const RunFolder& folder, bool resume) {
   folder_ = folder;
   if (resume) {
     std::string note;
-    const std::string text =
-        load_training_state(ctx_, model_.parameters(), *optimizer_, folder.path(), &note);
-    at_ = nlohmann::json::parse(text).get<TrainPosition>();
+    saved_ = load_training_state(ctx_, model_.parameters(), *optimizer_, folder.path(), &note);
+    at_ = nlohmann::json::parse(saved_).get<TrainPosition>();
     if (!note.empty()) fmt::print("{}\n", note);
-    saved_once_ = true;
   }
   log_ = std::make_unique<MetricsLog>(folder.file("metrics.jsonl"), at_.metrics_bytes);
 }
@@ -135,7 +133,7 @@ void Trainer::check_numbers(const StepState& state, const Batch& batch) {
 void Trainer::run(const std::function<int()>& stop) {
   const int64_t steps = sampler_.steps();
   const int64_t most = settings_.max_steps ? settings_.max_steps : steps * settings_.epochs;
-  if (!saved_once_) save(true);
+  if (saved_.empty()) save(true);
   std::optional<Loader> loader;
   while (at_.epoch < settings_.epochs && at_.steps < most) {
     if (!loader)
@@ -231,12 +229,13 @@ void Trainer::end_epoch(const std::function<int()>& stop) {
 // `must`, an error.
 void Trainer::save(bool must) {
   at_.metrics_bytes = log_->bytes();
+  const std::string progress = nlohmann::json(at_).dump();
+  if (progress == saved_) return;  // nothing has moved since
   try {
-    save_training_state(ctx_, model_.parameters(), *optimizer_, nlohmann::json(at_).dump(),
-                        folder_->path());
-    saved_once_ = true;
+    save_training_state(ctx_, model_.parameters(), *optimizer_, progress, folder_->path());
+    saved_ = progress;
   } catch (const Error& error) {
-    if (must || !saved_once_) throw;
+    if (must || saved_.empty()) throw;
     fmt::print(stderr, "warning: the state was not saved, the one before stands: {}\n",
                error.what());
   }
@@ -268,6 +267,7 @@ void Trainer::test() {
   const Predictions p = evaluator_.run(
       "test", data_.test, evaluation_loader(info_, settings_.threads, loader_.on_bad_image),
       settings_.mini_batch_size);
+  log_bad_images("test", data_.test, p.bad);
   write_file_atomically(folder_->file("predictions.csv"), predictions_csv(p, data_.test));
   const AucTable table = auc_of(p, info_.findings.size());
   write_file_atomically(folder_->file("auc.json"),

@@ -76,8 +76,7 @@ class Trainer {
   Tensor loss_, positive_weight_;
   std::map<size_t, MemoryPlan> plans_;
   TrainPosition at_;
-  size_t bad_logged_ = 0;
-  bool saved_once_ = false;
+  std::string saved_;  // the position in the last saved state, as text
 };
 
 }  // namespace pneuma

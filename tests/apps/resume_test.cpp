@@ -124,7 +124,7 @@ TEST_CASE("a damaged last state falls back to the one before, and says so") {
   settings.base_width = 4;
   settings.image_shape = "3,32,32";
   settings.mini_batch_size = 4;
-  settings.max_steps = 6;
+  settings.max_steps = 5;
   settings.save_every = 2;
   settings.threads = 1;
   std::vector<std::string> notes;
@@ -143,8 +143,7 @@ TEST_CASE("a damaged last state falls back to the one before, and says so") {
 
   Trainer trainer(settings, data, backend);
   trainer.open(RunFolder::open(settings.output), true);
-  CHECK(trainer.position().steps < 6);
-  CHECK(trainer.position().steps >= 3);
+  CHECK(trainer.position().steps == 4);
 
   write_file_atomically(folder / "run" / "previous.state", "nothing");
   Trainer lost(settings, data, backend);

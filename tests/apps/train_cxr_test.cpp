@@ -1,0 +1,282 @@
+// train_cxr and eval_cxr as a user runs them: a whole small job, stopping and going on, and what is
+// said of bad input.
+#include <signal.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+#include <thread>
+
+#include "data/phantom.h"
+#include "tests/program.h"
+
+namespace pneuma::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+// One small set of pictures and one run of two epochs on it, made once.
+struct Job {
+  Temporary folder;
+  std::string data = (folder / "data").string(), run = (folder / "run").string();
+  Ran ran;
+
+  Job() {
+    write_phantoms(data, 24, 32, 7, 1);
+    ran = run_program("train_cxr", flags(run, {"--epochs", "2", "--augmentation_type", "crop"}));
+  }
+  std::vector<std::string> flags(const std::string& output, std::vector<std::string> more) const {
+    std::vector<std::string> all = {"--data",        data,      "--output",          output,
+                                    "--image_shape", "3,32,32", "--mini_batch_size", "8",
+                                    "--threads",     "1",       "--device",          "cpu"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  static const Job& get() {
+    static const Job job;
+    return job;
+  }
+};
+
+// Starts a program without waiting; its output goes nowhere.
+pid_t start_program(const std::string& name, std::vector<std::string> arguments) {
+  std::fflush(nullptr);
+  const pid_t child = fork();
+  if (child == 0) {
+    const std::string path = std::string(PNEUMA_BIN_DIR) + "/" + name;
+    arguments.insert(arguments.begin(), path);
+    std::vector<char*> argv;
+    for (std::string& a : arguments) argv.push_back(a.data());
+    argv.push_back(nullptr);
+    freopen("/dev/null", "w", stdout);
+    freopen("/dev/null", "w", stderr);
+    execv(path.c_str(), argv.data());
+    _exit(127);
+  }
+  return child;
+}
+
+size_t lines_of(const fs::path& file) {
+  std::ifstream in(file);
+  size_t lines = 0;
+  for (std::string line; std::getline(in, line);) ++lines;
+  return lines;
+}
+
+void wait_for_lines(const fs::path& file, size_t lines) {
+  for (int i = 0; i < 3000 && lines_of(file) < lines; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  REQUIRE(lines_of(file) >= lines);
+}
+
+int exit_of(pid_t child) {
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+std::vector<Json> metrics_of(const fs::path& run) {
+  std::vector<Json> lines;
+  std::ifstream in(run / "metrics.jsonl");
+  for (std::string line; std::getline(in, line);) {
+    lines.push_back(Json::parse(line));
+    lines.back().erase("images_per_second");
+  }
+  return lines;
+}
+
+}  // namespace
+
+TEST_CASE(
+    "a whole job leaves the files of a run, and eval_cxr gives the same answers from the model "
+    "alone") {
+  const Job& job = Job::get();
+  INFO(job.ran.out, job.ran.err);
+  REQUIRE(job.ran.exit == 0);
+  const fs::path run = job.run;
+  std::set<std::string> names;
+  for (const auto& entry : fs::directory_iterator(run)) names.insert(entry.path().filename());
+  CHECK(names == std::set<std::string>{"auc.json", "best.safetensors", "checkpoints", "last.state",
+                                       "metrics.jsonl", "predictions.csv", "previous.state",
+                                       "report.html", "settings.json", "split.json"});
+  CHECK(fs::exists(run / "checkpoints" / "epoch-0000.safetensors"));
+  CHECK(fs::exists(run / "checkpoints" / "epoch-0001.safetensors"));
+
+  int64_t steps = 0, epochs = 0;
+  for (const Json& line : metrics_of(run)) {
+    if (line["event"] == "step") {
+      CHECK(line["step"] == steps++);
+      for (const char* key : {"epoch", "loss", "lr", "loss_scale", "skipped"})
+        CHECK(line.contains(key));
+    } else if (line["event"] == "epoch") {
+      CHECK(line["epoch"] == epochs++);
+      for (const char* key :
+           {"train_loss", "validation_loss", "validation_auc", "validation_accuracy"}) {
+        CHECK(line.contains(key));
+      }
+    }
+  }
+  CHECK(epochs == 2);
+  CHECK(steps > 2);
+
+  const fs::path output = job.folder / "evaluation";
+  const Ran eval = run_program(
+      "eval_cxr", {(run / "best.safetensors").string(), "--data", job.data, "--set", "test",
+                   "--output", output.string(), "--threads", "1", "--mini_batch_size", "8"});
+  INFO(eval.err);
+  REQUIRE(eval.exit == 0);
+  Temporary files;
+  CHECK(files.read(run / "predictions.csv") == files.read(output / "predictions.csv"));
+  CHECK(files.read(run / "auc.json") == files.read(output / "auc.json"));
+  CHECK(files.read(run / "report.html").find("not a medical device") != std::string::npos);
+}
+
+TEST_CASE("eval_cxr refuses another split than the model's") {
+  const Job& job = Job::get();
+  const fs::path other = job.folder / "other";
+  write_phantoms(other, 24, 32, 8, 1);
+  const Ran eval = run_program("eval_cxr", {job.run + "/best.safetensors", "--data", other.string(),
+                                            "--output", (job.folder / "refused").string()});
+  CHECK(eval.said(3, "eval_cxr", "gives another split"));
+  CHECK(!fs::exists(job.folder / "refused"));
+}
+
+TEST_CASE(
+    "SIGTERM and SIGINT finish the step, save, and a resumed run ends like one that was not "
+    "stopped") {
+  const Job& job = Job::get();
+  for (const int signal : {SIGTERM, SIGINT, SIGKILL}) {
+    INFO("signal ", signal);
+    const fs::path run = job.folder / fmt::format("stopped-{}", signal);
+    const pid_t child = start_program(
+        "train_cxr",
+        job.flags(run, {"--epochs", "2", "--augmentation_type", "crop", "--save_every", "1"}));
+    wait_for_lines(run / "metrics.jsonl", 2);
+    kill(child, signal);
+    CHECK(exit_of(child) == 128 + signal);
+    CHECK(!fs::exists(run / "auc.json"));
+    const Ran resumed = run_program("train_cxr", {"--resume", run.string()});
+    INFO(resumed.err);
+    REQUIRE(resumed.exit == 0);
+    CHECK(metrics_of(run) == metrics_of(job.run));
+    Temporary files;
+    CHECK(files.read(run / "best.safetensors") ==
+          files.read(fs::path(job.run) / "best.safetensors"));
+    CHECK(files.read(run / "predictions.csv") == files.read(fs::path(job.run) / "predictions.csv"));
+    fs::remove_all(run);
+  }
+}
+
+TEST_CASE("what cannot be done is one sentence and an exit code, and leaves nothing") {
+  const Job& job = Job::get();
+  const fs::path output = job.folder / "bad";
+  struct Bad {
+    int exit;
+    std::string part;
+    std::vector<std::string> flags;
+  };
+  Temporary files;
+  files.write("not.safetensors", "hello");
+  files.write("empty.lst", "");
+  files.write("labels.lst", "0\t1\t0\ta.png\n1\t1\tb.png\n");
+  files.write("escape.lst", "0\t1\t0\t../../etc/passwd\n");
+  const std::string f = files.path.string();
+  const auto listed = [&](const std::string& lst) {
+    return std::vector<std::string>{"--train",          f,
+                                    "--train_lst",      f + "/" + lst,
+                                    "--validation",     f,
+                                    "--validation_lst", f + "/" + lst,
+                                    "--output",         output.string()};
+  };
+  const std::vector<Bad> table = {
+      {2, "the nearest is --epochs", job.flags(output, {"--epoch", "3"})},
+      {2, "--learning_rate", job.flags(output, {"--learning_rate", "7"})},
+      {2, "--mini_batch_size", job.flags(output, {"--mini_batch_size", "0"})},
+      {2, "--num_layers", job.flags(output, {"--num_layers", "19"})},
+      {2, "--image_shape", job.flags(output, {"--image_shape", "3,32"})},
+      {2, "--image_shape", job.flags(output, {"--image_shape", "2,32,32"})},
+      {2, "--resize 16 is smaller", job.flags(output, {"--resize", "16"})},
+      {2, "--std", job.flags(output, {"--std", "0,1,1"})},
+      {2, "--seed", job.flags(output, {"--seed", "-1"})},
+      {2, "--device", job.flags(output, {"--device", "tpu"})},
+      {4, "cuda", job.flags(output, {"--device", "cuda"})},
+      {2, "--shuffle", job.flags(output, {"--shuffle=maybe"})},
+      {2, "--output is missing", {"--data", job.data}},
+      {2, "either --data DIR", {"--output", output.string()}},
+      {2, "is not empty", job.flags(job.run, {})},
+      {4, "cannot be made", job.flags("/proc/nowhere", {})},
+      {2, "do not fill one batch", job.flags(output, {"--mini_batch_size", "4096"})},
+      {3, "smaller than the crop", job.flags(output, {"--image_shape", "3,64,64"})},
+      {3, "not.safetensors", job.flags(output, {"--init", f + "/not.safetensors"})},
+      {3, "missing.safetensors", job.flags(output, {"--init", f + "/missing.safetensors"})},
+      {3, "last.state", job.flags(output, {"--init", job.run + "/last.state"})},
+      {3, "nowhere", {"--data", f + "/nowhere", "--output", output.string()}},
+      {3, "train_val_list.txt", job.flags(output, {"--split", "official"})},
+      {3, "empty.lst", listed("empty.lst")},
+      {3, "labels.lst:2", listed("labels.lst")},
+      {3, "escape.lst:1", listed("escape.lst")},
+      {2, "is no run", {"--resume", f}},
+      {2, "cannot change in a resumed run", {"--resume", job.run, "--learning_rate", "0.1"}},
+  };
+  for (const Bad& bad : table) {
+    const Ran ran = run_program("train_cxr", bad.flags);
+    INFO(bad.part, " | exit ", ran.exit, " | ", ran.err);
+    const std::string sentence =
+        ran.err.substr(std::min(ran.err.size(), ran.err.find("train_cxr: ")));
+    CHECK(Ran{ran.exit, "", sentence}.said(bad.exit, "train_cxr", bad.part));
+    if (fs::exists(output)) CHECK(fs::is_empty(output / "checkpoints"));
+    fs::remove_all(output);
+  }
+}
+
+TEST_CASE("--dry_run says steps and memory, and makes nothing") {
+  const Job& job = Job::get();
+  const fs::path output = job.folder / "dry";
+  const Ran ran = run_program("train_cxr", job.flags(output, {"--dry_run", "--epochs", "5"}));
+  CHECK(ran.exit == 0);
+  CHECK(ran.out.find("memory:") != std::string::npos);
+  CHECK(!fs::exists(output));
+}
+
+TEST_CASE("a bad image fails, is skipped or is replaced, and is named") {
+  const Job& job = Job::get();
+  const fs::path data = job.folder / "damaged";
+  fs::copy(job.data, data, fs::copy_options::recursive);
+  const fs::path victim = fs::directory_iterator(data / "images")->path();
+  fs::resize_file(victim, fs::file_size(victim) / 2);
+  const auto run = [&](const std::string& policy) {
+    const std::string output = (job.folder / ("bad-" + policy)).string();
+    std::vector<std::string> flags =
+        job.flags(output, {"--on_bad_image", policy, "--epochs", "1", "--last_batch", "keep"});
+    flags[1] = data.string();
+    return run_program("train_cxr", flags);
+  };
+  const std::string name = victim.filename();
+  const Ran failed = run("fail");
+  CHECK(failed.exit == 3);
+  CHECK(failed.err.find(name) != std::string::npos);
+  for (const char* policy : {"skip", "replace"}) {
+    const Ran ran = run(policy);
+    INFO(ran.err);
+    CHECK(ran.exit == 0);
+    Temporary files;
+    CHECK(files.read(job.folder / (std::string("bad-") + policy) / "metrics.jsonl").find(name) !=
+          std::string::npos);
+  }
+}
+
+TEST_CASE("--save_init writes the start, and --init takes it") {
+  const Job& job = Job::get();
+  const fs::path start = job.folder / "start.safetensors", a = job.folder / "a",
+                 b = job.folder / "b";
+  const Ran first =
+      run_program("train_cxr", job.flags(a, {"--max_steps", "2", "--save_init", start.string()}));
+  REQUIRE(first.exit == 0);
+  const Ran second =
+      run_program("train_cxr", job.flags(b, {"--max_steps", "2", "--init", start.string()}));
+  REQUIRE(second.exit == 0);
+  CHECK(metrics_of(a) == metrics_of(b));
+}
+
+}  // namespace pneuma::testing
