@@ -20,7 +20,7 @@ const fs::path kDemo = fs::path(PNEUMA_SOURCE_DIR) / "build" / "demo";
 // Runs the demo with these flags; seconds it took.
 double demo(const std::string& flags) {
   const auto start = std::chrono::steady_clock::now();
-  const std::string command = std::string("'") + PNEUMA_SOURCE_DIR + "/pneuma' demo " + flags;
+  const std::string command = fmt::format("'{}/pneuma' demo {}", PNEUMA_SOURCE_DIR, flags);
   REQUIRE(std::system(command.c_str()) == 0);
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -34,7 +34,7 @@ Json read_json(const fs::path& file) {
 
 TEST_CASE("phantoms of seeds 1, 2, 3: macro AUC of at least 0.90 within five minutes") {
   for (const char* seed : {"1", "2", "3"}) {
-    const double seconds = demo(std::string("--seed ") + seed);
+    const double seconds = demo(fmt::format("--seed {}", seed));
     const Json auc = read_json(kDemo / "run" / "auc.json");
     MESSAGE("seed ", seed, ": macro AUC ", auc["macro_auc"].dump(), " in ", seconds, " s");
     CHECK(auc["macro_auc"].get<double>() >= 0.90);
@@ -62,9 +62,10 @@ TEST_CASE("shuffled labels teach nothing") {
                        findings.empty() ? std::string(kNoFinding) : findings, rows[i].patient);
   }
   folder.write("Data_Entry_2017.csv", csv);
-  demo("--data '" + folder.path.string() +
-       "' --image_shape 3,64,64 --resize none --mini_batch_size 32 --epochs 10 "
-       "--augmentation_type crop --use_weighted_loss");
+  demo(fmt::format(
+      "--data '{}' --image_shape 3,64,64 --resize none --mini_batch_size 32 --epochs 10 "
+      "--augmentation_type crop --use_weighted_loss",
+      folder.path.string()));
   const double macro = read_json(kDemo / "run" / "auc.json")["macro_auc"].get<double>();
   MESSAGE("shuffled labels: macro AUC ", macro);
   CHECK(macro >= 0.45);
@@ -74,10 +75,10 @@ TEST_CASE("shuffled labels teach nothing") {
 TEST_CASE("real images: 728 of 256 pixels, and 896 of 1024") {
   const fs::path data = shared_data();
   if (data.empty()) return;
-  demo("--data '" + (data / "nih_256").string() + "'");
+  demo(fmt::format("--data '{}'", (data / "nih_256").string()));
   CHECK(read_json(kDemo / "run" / "auc.json")["images"].get<int>() > 100);
-  demo("--data '" + (data / "nih_1024").string() +
-       "' --image_shape 3,896,896 --mini_batch_size 2 --max_steps 20");
+  demo(fmt::format("--data '{}' --image_shape 3,896,896 --mini_batch_size 2 --max_steps 20",
+                   (data / "nih_1024").string()));
   CHECK(read_json(kDemo / "run" / "auc.json")["images"].get<int>() > 20);
 }
 
