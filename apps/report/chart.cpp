@@ -29,9 +29,9 @@ struct Axis {
     low = std::min(low, v);
     high = std::max(high, v);
   }
-  void finish(int ticks) {
-    if (high - low < 1e-9) low -= 0.5, high += 0.5;
-    step = round_step(high - low, ticks);
+  void finish(int ticks, double least_step) {
+    if (high - low < 1e-9) low -= least_step / 2, high += least_step / 2;
+    step = std::max(least_step, round_step(high - low, ticks));
     low = std::floor(low / step) * step;
     high = std::ceil(high / step) * step;
   }
@@ -72,8 +72,8 @@ std::string line_chart(const std::string& title, const std::string& x_label,
     }
   }
   if (x.high < x.low) return "";
-  x.finish(8);
-  y.finish(5);
+  x.finish(8, 1);  // of epochs or steps, so whole
+  y.finish(5, 1e-6);
   const auto to_x = [&](double v) {
     return kLeft + (v - x.low) / (x.high - x.low) * (kWidth - kLeft - kRight);
   };

@@ -53,15 +53,16 @@ h1{font-size:26px;margin:0 0 2px}h2{font-size:18px;margin:30px 0 10px}
 .cards{display:flex;flex-wrap:wrap;gap:12px;margin-top:16px}
 .card{background:#fff;border:1px solid #dde3e9;border-radius:8px;padding:10px 18px;min-width:130px}
 .card b{display:block;font-size:24px}.card span{color:#5b6875;font-size:13px}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(460px,1fr));gap:14px}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(360px,1fr));gap:14px}
 .charts svg,.table{background:#fff;border:1px solid #dde3e9;border-radius:8px;width:100%}
 .table{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:5px 12px;text-align:right;border-bottom:1px solid #edf0f3;white-space:nowrap}
 th{color:#5b6875;font-weight:600;font-size:13px}td:first-child,th:first-child{text-align:left}
 tr.total td{font-weight:700;border-top:2px solid #c9d2da}td.pub{color:#5b6875}
-.settings td{text-align:left;white-space:normal;word-break:break-all}
+.settings td{text-align:left;white-space:normal;word-break:break-word}
+.settings td:first-child{white-space:nowrap;width:1px;color:#5b6875}
 .title{font:600 14px system-ui,sans-serif;fill:#1d2733}.tick{font:11px system-ui,sans-serif;fill:#5b6875}.grid{stroke:#e6ebef}
-footer{color:#5b6875;font-size:13px;margin-top:30px})";
+p.sub{margin:8px 0}footer{color:#5b6875;font-size:13px;margin-top:30px})";
 
 std::optional<Json> read_json(const fs::path& file) {
   if (!fs::exists(file)) return std::nullopt;
@@ -161,10 +162,22 @@ std::string auc_table(const Json& auc) {
                  escape_html(auc.value("method", "")));
 }
 
+// A value as people read it; of an object the plain values alone.
+std::string plain(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (!value.is_object()) return value.empty() ? "" : value.dump();
+  std::string text;
+  for (const auto& [name, v] : value.items()) {
+    if (!v.is_structured())
+      text += fmt::format("{}{} {}", text.empty() ? "" : ", ", plain(v), name);
+  }
+  return text;
+}
+
 std::string settings_table(const char* title, const Json& values) {
   std::string s = fmt::format("<h2>{}</h2><div class=\"table\"><table class=\"settings\">", title);
   for (const auto& [name, value] : values.items()) {
-    const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    const std::string text = plain(value);
     if (!text.empty())
       s += fmt::format("<tr><td>{}</td><td>{}</td></tr>", escape_html(name), escape_html(text));
   }
@@ -201,6 +214,11 @@ void write_report(const fs::path& folder) {
                        line_chart("Loss by step", "step", {thinned(curves.step_loss)});
   if (!charts.empty()) charts = "<h2>Training</h2><div class=\"charts\">" + charts + "</div>";
 
+  Json split_rows = split.value_or(Json::object());
+  if (split && split->contains("sets")) {
+    split_rows.update(split->at("sets"));
+    split_rows.erase("sets");
+  }
   const std::string title =
       auc ? "Pneuma: " + auc->value("set", "") + " report" : "Pneuma: training report";
   write_file_atomically(
@@ -214,7 +232,7 @@ void write_report(const fs::path& folder) {
           "Pneuma.</footer></main></body></html>\n",
           escape_html(title), kStyle, escape_html(fs::absolute(folder).lexically_normal().string()),
           cards, auc ? auc_table(*auc) : "", charts,
-          split ? settings_table("Split by patient", *split) : "",
+          split ? settings_table("Split by patient", split_rows) : "",
           settings ? settings_table("Settings", *settings) : ""));
 }
 
