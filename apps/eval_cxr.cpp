@@ -19,7 +19,9 @@ struct Settings {
 // The set of a folder in the NIH's layout, split as the model's file says; another split is an
 // error, since test images could have been trained on.
 Dataset set_of_split(const Settings& s, const ModelInfo& info) {
-  const std::vector<LabelRow> rows = read_labels(find_labels(s.data).path);
+  const LabelFile labels = find_labels(s.data);
+  if (!labels.note.empty()) fmt::print("{}\n", labels.note);
+  const std::vector<LabelRow> rows = read_labels(labels.path);
   if (s.set == "all") {
     std::vector<size_t> all(rows.size());
     for (size_t i = 0; i < all.size(); ++i) all[i] = i;
@@ -57,9 +59,22 @@ void evaluate(const Settings& s) {
     fail(Exit::data, "{} has {} outputs, but the images have {} labels", s.model, classes,
          dataset.num_classes);
   }
+  if (!s.data.empty() && dataset.findings != info.findings) {
+    fail(Exit::data,
+         "{}: its outputs are not the NIH's 14 findings in their order; use --images DIR --lst F",
+         s.model);
+  }
   dataset.findings = info.findings;
+  const std::filesystem::path folder = s.output;
+  if (std::filesystem::exists(folder / "settings.json")) {
+    fail(Exit::usage, "{} is the folder of a training run; give another --output", s.output);
+  }
 
-  Context ctx(device_named(s.device, s.threads));
+  const Backend& backend = device_named(s.device, s.threads);
+  Context dry(backend, float32(),
+              true);  // checks every tensor of the file before memory is taken for one
+  load_weights(dry, ResNet(dry, info.network).parameters(), s.model);
+  Context ctx(backend);
   ResNet model(ctx, info.network);
   load_weights(ctx, model.parameters(), s.model);
   std::error_code error;
@@ -77,7 +92,6 @@ void evaluate(const Settings& s) {
       s.mini_batch_size);
   for (const BadImage& b : p.bad) fmt::print("left out: {}\n", b.reason);
   const AucTable table = auc_of(p, size_t(classes));
-  const std::filesystem::path folder = s.output;
   write_file_atomically(folder / "predictions.csv", predictions_csv(p, dataset));
   write_file_atomically(folder / "auc.json", auc_json(set, p, table, info.findings).dump(1) + "\n");
   write_report(folder);

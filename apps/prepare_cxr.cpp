@@ -24,7 +24,7 @@ using namespace pneuma;
 
 struct Settings {
   std::string labels, split = "patient", lists, output, csv;
-  uint64_t seed = 0;
+  uint64_t seed = 1;
   int patients = 0, size = 256;
   std::vector<std::filesystem::path> paths;
   int threads = int(std::max(1u, std::thread::hardware_concurrency()));

@@ -46,8 +46,19 @@ TrainSettings resumed_settings(const CLI::App& app, const TrainSettings& given,
            "can",
            name);
   }
+  if (std::filesystem::exists(run.file("last.state"))) s.init.clear();  // the state has its weights
   s.output = folder;
   return s;
+}
+
+// The images of a resumed run are those that it began with.
+void check_same_split(const RunFolder& folder, const TrainData& data) {
+  if (data.split_json.empty() || !std::filesystem::exists(folder.file("split.json"))) return;
+  if (read_file(folder.file("split.json"), 1 << 24) != data.split_json) {
+    fail(Exit::data,
+         "{}: the data now give another split than this run began with; restore the label file",
+         folder.file("split.json").string());
+  }
 }
 
 }  // namespace
@@ -82,19 +93,19 @@ int main(int argc, char** argv) {
     Trainer trainer(settings, data, backend, dry_run);
     fmt::print("{}", trainer.plan_text());
     if (dry_run) return;
-    if (!save_init.empty()) trainer.save_start(save_init);
     const RunFolder folder =
         resume.empty() ? RunFolder::create(settings.output) : RunFolder::open(resume);
-    if (resume.empty()) {
-      write_file_atomically(folder.file("settings.json"), nlohmann::json(settings).dump(1) + "\n");
-      if (!data.split_json.empty())
-        write_file_atomically(folder.file("split.json"), data.split_json);
-    }
-    trainer.open(folder, !resume.empty());
+    if (!save_init.empty()) trainer.save_start(save_init);
+    if (!resume.empty()) check_same_split(folder, data);
+    write_file_atomically(folder.file("settings.json"), nlohmann::json(settings).dump(1) + "\n");
+    if (!data.split_json.empty()) write_file_atomically(folder.file("split.json"), data.split_json);
+    trainer.open(folder, std::filesystem::exists(folder.file("last.state")));
     std::signal(SIGINT, on_signal);
     std::signal(SIGTERM, on_signal);
-    trainer.run([] { return g_signal ? 128 + g_signal : 0; });
-    if (!data.test.samples.empty()) trainer.test();
+    const auto stop = [] { return g_signal ? 128 + g_signal : 0; };
+    trainer.run(stop);
+    if (!data.test.samples.empty()) trainer.test(stop);
     write_report(folder.path());
+    fmt::print("report: {}\n", folder.file("report.html").string());
   });
 }

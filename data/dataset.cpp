@@ -90,6 +90,8 @@ Dataset dataset_of_rows(const fs::path& root, const std::vector<LabelRow>& rows,
 
 Dataset dataset_of_list(const fs::path& root, const fs::path& list, int num_classes,
                         bool multi_label) {
+  std::vector<ListEntry> entries = read_list(list, multi_label ? size_t(num_classes) : 1);
+  if (multi_label) num_classes = int(entries[0].labels.size());
   Dataset dataset{.root = root, .num_classes = num_classes};
   if (num_classes == int(kFindingCount))
     dataset.findings.assign(kFindings.begin(), kFindings.end());
@@ -97,7 +99,7 @@ Dataset dataset_of_list(const fs::path& root, const fs::path& list, int num_clas
     for (int i = 0; i < num_classes; ++i) dataset.findings.push_back(fmt::format("class_{}", i));
   Missing missing;
   std::error_code error;
-  for (ListEntry& entry : read_list(list, multi_label ? size_t(num_classes) : 1)) {
+  for (ListEntry& entry : entries) {
     check_labels(entry, num_classes, multi_label, list, dataset.samples.size());
     if (!fs::is_regular_file(root / entry.path, error)) missing.add(entry.path);
     const std::optional<int64_t> patient = patient_of_name(entry.path);

@@ -29,9 +29,9 @@ struct Dataset {
 Dataset dataset_of_rows(const std::filesystem::path& root, const std::vector<LabelRow>& rows,
                         const std::vector<size_t>& chosen);
 
-// The images of a .lst below `root`. With multi_label each line has num_classes labels of 0 or 1,
-// else one class id below num_classes. The patient is the prefix of an NIH file name, else the
-// image stands alone. Throws Exit::data as above and as read_list does.
+// The images of a .lst below `root`. With multi_label each line has num_classes labels of 0 or 1
+// (0: as many as the first line), else one class id below num_classes. The patient is the prefix of
+// an NIH file name, else the image stands alone. Throws Exit::data as above and as read_list does.
 Dataset dataset_of_list(const std::filesystem::path& root, const std::filesystem::path& list,
                         int num_classes, bool multi_label = true);
 

@@ -20,10 +20,17 @@ Loader::Loader(const Dataset& dataset, const Sampler& sampler, const LoaderSetti
       epoch_(epoch),
       step_(step),
       last_epoch_(last_epoch) {
-  for (int i = 0; i < settings_.threads; ++i) workers_.emplace_back([this] { work(); });
+  try {
+    for (int i = 0; i < settings_.threads; ++i) workers_.emplace_back([this] { work(); });
+  } catch (...) {
+    stop();
+    throw;
+  }
 }
 
-Loader::~Loader() {
+Loader::~Loader() { stop(); }
+
+void Loader::stop() {
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
@@ -65,23 +72,10 @@ void Loader::work() {
     const size_t i = task->started++;
     const int64_t sample = task->batch.samples[i];
     lock.unlock();
-    Loaded loaded;
-    std::exception_ptr error;
-    try {
-      loaded = load(sample);
-    } catch (...) {
-      error = std::current_exception();
-    }
+    Loaded loaded = load(sample);
     lock.lock();
     task->loaded[i] = std::move(loaded);
-    if (error && !task->error) task->error = error;
-    if (++task->done == task->loaded.size()) {
-      lock.unlock();
-      if (!task->error) fill(*task);  // nobody else touches it: all its pictures are done
-      lock.lock();
-      ++task->done;  // one past the end: ready
-      batch_done_.notify_all();
-    }
+    if (++task->done == task->loaded.size()) batch_done_.notify_all();
   }
 }
 
@@ -96,8 +90,7 @@ std::shared_ptr<const Image> Loader::load_image(int64_t sample) {
   if (image.height < settings_.height || image.width < settings_.width) {
     fail(Exit::data,
          "{}: the image is {}x{}{}, smaller than the crop {}x{}; give a larger --resize or a "
-         "smaller "
-         "--image_shape",
+         "smaller --image_shape",
          path, image.height, image.width, settings_.resize ? " after --resize" : "",
          settings_.height, settings_.width);
   }
@@ -110,32 +103,34 @@ std::shared_ptr<const Image> Loader::load_image(int64_t sample) {
   return shared;
 }
 
-// A bad image is replaced by the next good one of the dataset, around the end: no thread count
-// matters.
+// Never throws. A bad image is replaced by the next good one of the dataset, around the end: no
+// thread count matters.
 Loader::Loaded Loader::load(int64_t sample) {
   const auto count = int64_t(dataset_.samples.size());
   const int64_t tries = settings_.on_bad_image == OnBadImage::replace ? count : 1;
   Loaded loaded;
-  for (int64_t i = 0; i < tries; ++i) {
-    loaded.sample = (sample + i) % count;
-    try {
-      loaded.image = load_image(loaded.sample);
-      return loaded;
-    } catch (const Error& error) {
-      if (settings_.on_bad_image == OnBadImage::fail) throw;
-      loaded.bad.push_back({loaded.sample, error.what()});
+  try {
+    for (int64_t i = 0; i < tries && !loaded.image; ++i) {
+      loaded.sample = (sample + i) % count;
+      try {
+        loaded.image = load_image(loaded.sample);
+      } catch (const Error& error) {
+        if (settings_.on_bad_image == OnBadImage::fail || error.exit() != Exit::data) throw;
+        loaded.bad.push_back({loaded.sample, error.what()});
+      }
     }
+  } catch (...) {
+    loaded.error = std::current_exception();
   }
   return loaded;
 }
 
-void Loader::fill(Pending& pending) const {
-  Batch& batch = pending.batch;
+void Loader::fill(Batch& batch, const std::vector<Loaded>& all) const {
   batch.samples.clear();
   size_t bytes = 0;
-  for (const Loaded& l : pending.loaded) bytes += l.image ? l.image->pixels.size() : 0;
+  for (const Loaded& l : all) bytes += l.image ? l.image->pixels.size() : 0;
   batch.pixels.reserve(bytes);
-  for (const Loaded& l : pending.loaded) {
+  for (const Loaded& l : all) {
     if (!l.image) continue;
     const Image& image = *l.image;
     AugmentItem item{
@@ -159,21 +154,19 @@ std::optional<Batch> Loader::next() {
   work_left_.notify_all();
   Pending& first = *pending_.front();
   const auto start = std::chrono::steady_clock::now();
-  batch_done_.wait(lock, [&] { return first.done > first.loaded.size(); });
+  batch_done_.wait(lock, [&] { return first.done == first.loaded.size(); });
   seconds_waited_ +=
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  if (first.error) std::rethrow_exception(first.error);
-  for (const Loaded& l : first.loaded) {
-    for (const BadImage& b : l.bad) bad_.emplace(b.sample, b.reason);
-  }
-  Batch batch = std::move(first.batch);
+  const std::unique_ptr<Pending> ready = std::move(pending_.front());
   pending_.pop_front();
   work_left_.notify_all();
-  if (batch.samples.empty()) {
-    fail(Exit::data, "epoch {}, step {}: no image of this batch can be read, the first because: {}",
-         batch.epoch, batch.step, bad_.empty() ? "" : bad_.begin()->second);
+  for (const Loaded& l : ready->loaded) {
+    if (l.error) std::rethrow_exception(l.error);
+    for (const BadImage& b : l.bad) bad_.emplace(b.sample, b.reason);
   }
-  return batch;
+  lock.unlock();
+  fill(ready->batch, ready->loaded);
+  return std::move(ready->batch);
 }
 
 std::vector<BadImage> Loader::bad_images() const {

@@ -53,8 +53,9 @@ class Loader {
          int64_t epoch, int64_t step, int64_t last_epoch);
   ~Loader();
 
-  // The next batch; nothing after the last one. Throws Exit::data for a bad image with
-  // OnBadImage::fail, or where a batch has no good image left.
+  // The next batch, without images where all of them were skipped; nothing after the last one.
+  // Throws Exit::data for a bad image with OnBadImage::fail: the first of its batch, whatever the
+  // threads did.
   std::optional<Batch> next();
 
   // Every bad image met up to the last batch handed out, each once, by sample.
@@ -66,19 +67,20 @@ class Loader {
     std::shared_ptr<const Image> image;  // null: bad
     int64_t sample = 0;                  // which it is, after replacement
     std::vector<BadImage> bad;
+    std::exception_ptr error;
   };
   struct Pending {
     Batch batch;
     std::vector<Loaded> loaded;
     size_t started = 0, done = 0;
-    std::exception_ptr error;
   };
 
   void work();
+  void stop();
   bool plan_one();  // appends the next batch to `pending_`; false at the end
   Loaded load(int64_t sample);
   std::shared_ptr<const Image> load_image(int64_t sample);
-  void fill(Pending& pending) const;
+  void fill(Batch& batch, const std::vector<Loaded>& loaded) const;
 
   const Dataset& dataset_;
   Sampler sampler_;

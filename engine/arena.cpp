@@ -74,6 +74,7 @@ void Arena::start_replay(const MemoryPlan& plan) {
   if (plan.peak > block_bytes_) {
     if (block_) device_.release(block_);
     block_ = nullptr;
+    block_bytes_ = 0;
     block_ = allocate_on(device_, plan.peak);
     block_bytes_ = plan.peak;
     ++allocations_;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -126,6 +127,9 @@ ModelInfo model_info_from(const Metadata& metadata, const std::string& file) {
                   .num_classes = int(network.integer("num_classes", 1, 10'000)),
                   .channels = info.image_shape[0],
                   .base_width = int(network.integer("base_width", 1, 256))};
+  constexpr std::array kDepths{10, 18, 34, 50, 101, 152};
+  if (std::ranges::find(kDepths, info.network.num_layers) == kDepths.end())
+    network.wrong("num_layers {} is not known", info.network.num_layers);
   info.findings = network.texts("findings", size_t(info.network.num_classes));
   if (std::set<std::string>(info.findings.begin(), info.findings.end()).size() !=
       info.findings.size())

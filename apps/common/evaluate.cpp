@@ -10,37 +10,24 @@
 namespace pneuma {
 namespace {
 
-// One image's logits -> probabilities and the terms of loss and accuracy.
-struct Answer {
-  double loss = 0;    // summed over classes
-  int64_t right = 0;  // of `judged`
-  int64_t judged = 0;
-};
-
-Answer judge_multi_label(const double* logits, const float* labels,
+// One image's logits -> its probabilities, its loss.
+double judge_multi_label(const double* logits, const float* labels,
                          const std::vector<float>& weight, int classes, float* p) {
-  Answer a;
+  double loss = 0, gradient;
   for (int c = 0; c < classes; ++c) {
-    double gradient;
     p[c] = float(pointwise::Sigmoid::forward(logits[c], 0.0, 0.0));
-    a.loss +=
-        pointwise::sigmoid_cross_entropy(logits[c], double(labels[c]),
-                                         weight.empty() ? 1.0 : weight[size_t(c)], 1.0, &gradient) /
-        classes;
-    if (std::isnan(labels[c])) continue;
-    ++a.judged;
-    a.right += (p[c] >= 0.5f) == (labels[c] >= 0.5f);
+    loss += pointwise::sigmoid_cross_entropy(
+        logits[c], double(labels[c]), weight.empty() ? 1.0 : weight[size_t(c)], 1.0, &gradient);
   }
-  return a;
+  return loss / classes;
 }
 
-Answer judge_single_label(const double* logits, const float* one_hot, int classes, float* p) {
-  const double* largest = std::max_element(logits, logits + classes);
+double judge_single_label(const double* logits, int64_t label, int classes, float* p) {
+  const double largest = *std::max_element(logits, logits + classes);
   double sum = 0;
-  for (int c = 0; c < classes; ++c) sum += std::exp(logits[c] - *largest);
-  const auto label = std::max_element(one_hot, one_hot + classes) - one_hot;
-  for (int c = 0; c < classes; ++c) p[c] = float(std::exp(logits[c] - *largest) / sum);
-  return {std::log(sum) + *largest - logits[label], largest - logits == label, 1};
+  for (int c = 0; c < classes; ++c) sum += std::exp(logits[c] - largest);
+  for (int c = 0; c < classes; ++c) p[c] = float(std::exp(logits[c] - largest) / sum);
+  return std::log(sum) + largest - logits[label];
 }
 
 }  // namespace
@@ -84,29 +71,29 @@ Predictions Evaluator::run(const std::string& what, const Dataset& dataset,
   }
   Predictions result;
   std::map<std::string, int64_t> patients;
-  int64_t right = 0, judged = 0;
+  int64_t right = 0;  // of single labels
   const Sampler sampler(int64_t(dataset.samples.size()), batch_size, 0, false, LastBatch::keep);
   Loader loader(dataset, sampler, settings, 0, 0, 1);
   Progress progress(what, sampler.steps());
   while (auto batch = loader.next()) {
     if (stop && stop()) fail(Exit::interrupted, "{} was stopped", what);
+    if (batch->samples.empty()) continue;  // all were bad
     input_.upload_pixels(ctx_, *batch);
     ctx_.replay(plan(*batch), [&] { forward(*batch); });
     const std::vector<double> logits = get_values(ctx_, logits_);
     for (size_t i = 0; i < batch->samples.size(); ++i) {
       const Sample& sample = dataset.samples[size_t(batch->samples[i])];
-      std::vector<float> labels = sample.labels, p(static_cast<size_t>(classes));
-      if (!multi_label_) {
-        labels.assign(size_t(classes), 0);
-        labels[size_t(sample.labels[0])] = 1;
-      }
       const double* z = &logits[i * size_t(classes)];
-      const Answer a =
-          multi_label_ ? judge_multi_label(z, labels.data(), positive_weight_, classes, p.data())
-                       : judge_single_label(z, labels.data(), classes, p.data());
-      result.loss += a.loss;
-      right += a.right;
-      judged += a.judged;
+      std::vector<float> labels = sample.labels, p(static_cast<size_t>(classes));
+      if (multi_label_) {
+        result.loss += judge_multi_label(z, labels.data(), positive_weight_, classes, p.data());
+      } else {
+        const auto label = int64_t(sample.labels[0]);
+        result.loss += judge_single_label(z, label, classes, p.data());
+        right += std::max_element(z, z + classes) - z == label;
+        labels.assign(size_t(classes), 0);
+        labels[size_t(label)] = 1;
+      }
       result.samples.push_back(batch->samples[i]);
       result.probabilities.insert(result.probabilities.end(), p.begin(), p.end());
       result.labels.insert(result.labels.end(), labels.begin(), labels.end());
@@ -115,8 +102,12 @@ Predictions Evaluator::run(const std::string& what, const Dataset& dataset,
     }
     progress.step(int64_t(batch->samples.size()), "");
   }
-  result.loss /= double(result.samples.size());
-  result.accuracy = judged ? double(right) / double(judged) : 0;
+  if (result.samples.empty())
+    fail(Exit::data, "{}: no image can be read; see prepare_cxr verify", what);
+  const auto images = double(result.samples.size());
+  result.loss /= images;
+  result.accuracy = multi_label_ ? accuracy(result.probabilities, result.labels).value_or(0)
+                                 : double(right) / images;
   result.bad = loader.bad_images();
   return result;
 }

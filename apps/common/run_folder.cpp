@@ -13,15 +13,14 @@ namespace fs = std::filesystem;
 
 RunFolder RunFolder::create(const fs::path& path) {
   std::error_code error;
+  if (fs::exists(path, error) && !fs::is_empty(path, error)) {
+    fail(Exit::usage, "{0} is not empty; give another --output, or go on with it: --resume {0}",
+         path.string());
+  }
   fs::create_directories(path / "checkpoints", error);
   if (error) {
     fail(Exit::environment, "{}: cannot be made: {}; give another --output", path.string(),
          error.message());
-  }
-  for (const auto& entry : fs::directory_iterator(path)) {
-    if (entry.path().filename() == "checkpoints" && fs::is_empty(entry.path())) continue;
-    fail(Exit::usage, "{} is not empty; give another --output, or go on with it: --resume {}",
-         path.string(), path.string());
   }
   return RunFolder(path);
 }
@@ -40,13 +39,24 @@ fs::path RunFolder::checkpoint(int64_t epoch) const {
 
 MetricsLog::MetricsLog(const fs::path& file, int64_t keep_bytes) : path_(file), bytes_(keep_bytes) {
   std::error_code error;
-  if (keep_bytes > 0) fs::resize_file(file, uintmax_t(keep_bytes), error);
+  if (keep_bytes > 0) {
+    if (int64_t(fs::file_size(file, error)) < keep_bytes || error) {
+      fail(Exit::data,
+           "{}: is missing or shorter than the saved state says; the run cannot be resumed",
+           file.string());
+    }
+    fs::resize_file(file, uintmax_t(keep_bytes), error);
+  }
   file_ = error ? nullptr : std::fopen(file.c_str(), keep_bytes > 0 ? "ab" : "wb");
-  if (!file_)
-    fail(Exit::environment, "{}: cannot be written: {}", file.string(), std::strerror(errno));
+  if (!file_) {
+    fail(Exit::environment, "{}: cannot be written: {}", file.string(),
+         error ? error.message() : std::strerror(errno));
+  }
 }
 
 MetricsLog::~MetricsLog() { std::fclose(file_); }
+
+void MetricsLog::sync() { fsync(fileno(file_)); }
 
 void MetricsLog::write(const nlohmann::ordered_json& line) {
   const std::string text = line.dump() + "\n";

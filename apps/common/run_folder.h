@@ -35,6 +35,7 @@ class MetricsLog {
   ~MetricsLog();
   MetricsLog(const MetricsLog&) = delete;
   void write(const nlohmann::ordered_json& line);
+  void sync();  // until the disk has it; a saved state counts on its bytes
   int64_t bytes() const { return bytes_; }
 
  private:

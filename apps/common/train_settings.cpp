@@ -166,6 +166,18 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
   if (s.split == "official" && s.lists.empty() && !lists)
     s.lists = s.data;  // where the NIH's download has them
 
+  // A resumed run may be started from anywhere.
+  for (std::string* path : {&s.data, &s.lists, &s.train, &s.train_lst, &s.validation,
+                            &s.validation_lst, &s.test, &s.test_lst, &s.init}) {
+    if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
+  }
+  if (int64_t{s.mini_batch_size} * shape.height * shape.width >
+      INT32_MAX / 16) {  // 16 outputs of the stem a pixel
+    fail(Exit::usage,
+         "--mini_batch_size {} of --image_shape {} is more than the network can index; give a "
+         "smaller one",
+         s.mini_batch_size, s.image_shape);
+  }
   if (s.resize.empty()) s.resize = shape.height == 224 && shape.width == 224 ? "256" : "none";
   if (s.resize != "none") {
     const auto size = parse_number<int>(s.resize);

@@ -72,7 +72,12 @@ void Trainer::open(const RunFolder& folder, bool resume) {
   if (resume) {
     std::string note;
     saved_ = load_training_state(ctx_, model_.parameters(), *optimizer_, folder.path(), &note);
-    at_ = nlohmann::json::parse(saved_).get<TrainPosition>();
+    try {
+      at_ = nlohmann::json::parse(saved_).get<TrainPosition>();
+    } catch (const nlohmann::json::exception& error) {
+      fail(Exit::data, "{}: its position cannot be read: {}", folder.file("last.state").string(),
+           error.what());
+    }
     if (!note.empty()) fmt::print("{}\n", note);
   }
   log_ = std::make_unique<MetricsLog>(folder.file("metrics.jsonl"), at_.metrics_bytes);
@@ -96,14 +101,10 @@ void Trainer::step_on_device(const Batch& batch) {
   });
 }
 
-MemoryPlan Trainer::record_step(const Batch& batch) {
-  return ctx_.record([&] { step_on_device(batch); });
-}
-
 double Trainer::step(const Batch& batch) {
   const size_t size = batch.items.size();
   if (!plans_.contains(size)) {
-    plans_[size] = record_step(batch);
+    plans_[size] = ctx_.record([&] { step_on_device(batch); });
     if (plans_.size() > 1) fmt::print(stderr, "a batch of {} images is planned for, too\n", size);
   }
   input_.upload_pixels(ctx_, batch);
@@ -141,7 +142,11 @@ void Trainer::run(const std::function<int()>& stop) {
     Progress progress(fmt::format("epoch {}", at_.epoch), steps, at_.step);
     while (at_.step < steps && at_.steps < most) {
       one_step(*loader->next(), progress);
-      if (const int code = stop()) stopped(code);
+      if (const int code = stop()) {
+        log_bad_images("train", data_.train, loader->bad_images());
+        save(true);
+        stopped(code);
+      }
       if (settings_.save_every && at_.steps % settings_.save_every == 0) save(false);
     }
     log_bad_images("train", data_.train, loader->bad_images());
@@ -160,11 +165,15 @@ void Trainer::run(const std::function<int()>& stop) {
 }
 
 void Trainer::one_step(const Batch& batch, Progress& progress) {
+  if (batch.samples.empty()) {
+    fail(Exit::data,
+         "epoch {}, step {}: no image of this batch can be read; see prepare_cxr verify",
+         batch.epoch, batch.step);
+  }
   const double loss = step(batch);
   const StepState state = optimizer_->state(ctx_);
   check_numbers(state, batch);
-  at_.loss_sum += loss;
-  ++at_.losses;
+  if (std::isfinite(loss)) at_.loss_sum += loss, ++at_.losses;
   progress.step(int64_t(batch.samples.size()), fmt::format("loss {:.4f}", loss));
   log_->write({{"event", "step"},
                {"epoch", at_.epoch},
@@ -178,18 +187,28 @@ void Trainer::one_step(const Batch& batch, Progress& progress) {
   ++at_.steps;
 }
 
-void Trainer::end_epoch(const std::function<int()>& stop) {
-  Predictions p;
+Predictions Trainer::evaluate(const std::string& set, const Dataset& dataset,
+                              const std::function<int()>& stop, bool save_if_stopped) {
+  int code = 0;
   try {
-    p = evaluator_.run("validation", data_.validation,
-                       evaluation_loader(info_, settings_.threads, loader_.on_bad_image),
-                       settings_.mini_batch_size, [&] { return stop() != 0; });
+    const Predictions p = evaluator_.run(
+        set, dataset, evaluation_loader(info_, settings_.threads, loader_.on_bad_image),
+        settings_.mini_batch_size, [&] { return (code = stop()) != 0; });
+    log_bad_images(set, dataset, p.bad);
+    return p;
   } catch (const Error& error) {
-    if (error.exit() == Exit::interrupted) stopped(stop());
-    throw;
+    if (error.exit() != Exit::interrupted) throw;
+    if (save_if_stopped) save(true);
+    stopped(code);
   }
+}
+
+void Trainer::end_epoch(const std::function<int()>& stop) {
+  const bool whole = at_.step == sampler_.steps();
+  const Predictions p = evaluate("validation", data_.validation, stop, whole);
   const AucTable table = auc_of(p, info_.findings.size());
-  const double train_loss = at_.loss_sum / double(at_.losses);
+  const double train_loss =
+      at_.loss_sum / double(at_.losses);  // NaN where no step had a finite one
   std::optional<double> score = settings_.select_by == "accuracy" ? p.accuracy : -p.loss;
   if (settings_.select_by == "macro_auc") {
     score = table.macro_auc;
@@ -208,9 +227,11 @@ void Trainer::end_epoch(const std::function<int()>& stop) {
                {"validation_loss", number(p.loss)},
                {"validation_auc", number(table.macro_auc)},
                {"validation_accuracy", number(p.accuracy)}});
-  log_bad_images("validation", data_.validation, p.bad);
   save_weights(ctx_, model_.parameters(), folder_->checkpoint(at_.epoch), info_.to_metadata());
-  const bool better = !at_.has_best || *score > at_.best_score;
+  if (!std::isfinite(*score)) score = std::numeric_limits<double>::lowest();
+  // What max_steps cut short counts only where nothing else does: the run may yet go on, as if
+  // never cut.
+  const bool better = !at_.has_best || (whole && *score > at_.best_score);
   if (better) {
     save_weights(ctx_, model_.parameters(), folder_->best(), info_.to_metadata());
     at_.has_best = true;
@@ -228,6 +249,7 @@ void Trainer::end_epoch(const std::function<int()>& stop) {
 // A full disk in the middle of a run is a warning, since the state before still stands; where
 // `must`, an error.
 void Trainer::save(bool must) {
+  log_->sync();
   at_.metrics_bytes = log_->bytes();
   const std::string progress = nlohmann::json(at_).dump();
   if (progress == saved_) return;  // nothing has moved since
@@ -241,8 +263,7 @@ void Trainer::save(bool must) {
   }
 }
 
-void Trainer::stopped(int code) {
-  save(true);
+void Trainer::stopped(int code) const {
   fail(Exit(code), "stopped after step {}; everything is saved; go on with: train_cxr --resume {}",
        at_.steps - 1, folder_->path().string());
 }
@@ -262,22 +283,21 @@ void Trainer::log_bad_images(const std::string& set, const Dataset& dataset,
              settings_.on_bad_image);
 }
 
-void Trainer::test() {
+void Trainer::test(const std::function<int()>& stop) {
   load_weights(ctx_, model_.parameters(), folder_->best());
-  const Predictions p = evaluator_.run(
-      "test", data_.test, evaluation_loader(info_, settings_.threads, loader_.on_bad_image),
-      settings_.mini_batch_size);
-  log_bad_images("test", data_.test, p.bad);
-  write_file_atomically(folder_->file("predictions.csv"), predictions_csv(p, data_.test));
+  const Predictions p = evaluate("test", data_.test, stop, false);  // the weights are not the run's
   const AucTable table = auc_of(p, info_.findings.size());
+  write_file_atomically(folder_->file("predictions.csv"), predictions_csv(p, data_.test));
   write_file_atomically(folder_->file("auc.json"),
                         auc_json("test", p, table, info_.findings).dump(1) + "\n");
+  fmt::print("test set, checkpoint of epoch {}\n{}", at_.best_epoch,
+             auc_text(table, info_.findings));
 }
 
 std::string Trainer::plan_text() {
   Batch batch;
   batch.items.resize(size_t(settings_.mini_batch_size));
-  const size_t training = record_step(batch).peak,
+  const size_t training = ctx_.record([&] { step_on_device(batch); }).peak,
                evaluation = evaluator_.planned_bytes(settings_.mini_batch_size);
   const auto mb = [](size_t bytes) { return double(bytes) * 1e-6; };
   return fmt::format(

@@ -38,11 +38,11 @@ class Trainer {
   // or the exit code to leave with: then everything is saved and Error(that code) thrown.
   void run(const std::function<int()>& stop);
 
-  // Loads the best checkpoint and writes predictions.csv and auc.json of the test set.
-  void test();
+  // Loads the best checkpoint, writes predictions.csv and auc.json of the test set, and prints the
+  // AUCs.
+  void test(const std::function<int()>& stop);
 
   const TrainPosition& position() const { return at_; }
-  const ModelInfo& model_info() const { return info_; }
 
   // Steps and memory of a run, in words.
   std::string plan_text();
@@ -52,14 +52,15 @@ class Trainer {
           bool resume, bool dry);
 
   double step(const Batch&);
-  MemoryPlan record_step(const Batch&);
   void step_on_device(const Batch&);
   void one_step(const Batch&, Progress&);
   void check_numbers(const StepState&, const Batch&);
+  Predictions evaluate(const std::string& set, const Dataset&, const std::function<int()>& stop,
+                       bool save_if_stopped);
   void end_epoch(const std::function<int()>& stop);
   void save(bool must);
   void log_bad_images(const std::string& set, const Dataset&, const std::vector<BadImage>&);
-  [[noreturn]] void stopped(int code);
+  [[noreturn]] void stopped(int code) const;
 
   const TrainSettings settings_;
   const TrainData& data_;
