@@ -93,7 +93,7 @@ void evaluate(const Settings& s) {
   for (const BadImage& b : p.bad) fmt::print("left out: {}\n", b.reason);
   const AucTable table = auc_of(p, size_t(classes));
   write_file_atomically(folder / "predictions.csv", predictions_csv(p, dataset));
-  write_file_atomically(folder / "auc.json", auc_json(set, p, table, info.findings).dump(1) + "\n");
+  write_file_atomically(folder / "auc.json", auc_json(set, p.samples.size(), table, info.findings));
   write_report(folder);
   fmt::print("{}", auc_text(table, info.findings));
   fmt::print("{} images, loss {:.4f}, accuracy {:.4f}; written to {}\n", p.samples.size(), p.loss,

@@ -12,7 +12,7 @@
 #include "apps/common/cli.h"
 #include "data/lst.h"
 #include "data/nih_labels.h"
-#include "data/phantom.h"
+#include "data/phantom/phantom.h"
 #include "data/split.h"
 #include "data/verify.h"
 #include "engine/error.h"

@@ -112,10 +112,6 @@ Predictions Evaluator::run(const std::string& what, const Dataset& dataset,
   return result;
 }
 
-AucTable auc_of(const Predictions& p, size_t classes) {
-  return auc_table(p.probabilities, p.labels, p.patients, classes);
-}
-
 std::string predictions_csv(const Predictions& p, const Dataset& dataset) {
   const auto quoted = [](const std::string& text) {
     if (text.find_first_of(",\"\n") == std::string::npos) return text;
@@ -140,42 +136,6 @@ std::string predictions_csv(const Predictions& p, const Dataset& dataset) {
     csv += "\n";
   }
   return csv;
-}
-
-nlohmann::ordered_json auc_json(const std::string& set, const Predictions& p, const AucTable& table,
-                                const std::vector<std::string>& findings) {
-  using Json = nlohmann::ordered_json;
-  const auto number = [](const std::optional<double>& v) { return v ? Json(*v) : Json(nullptr); };
-  Json classes = Json::array();
-  for (size_t c = 0; c < findings.size(); ++c) {
-    const AucResult& r = table.classes[c];
-    classes.push_back({{"name", findings[c]},
-                       {"auc", number(r.auc)},
-                       {"ci_low", r.auc ? Json(r.ci_low) : Json(nullptr)},
-                       {"ci_high", r.auc ? Json(r.ci_high) : Json(nullptr)},
-                       {"positives", r.positives},
-                       {"negatives", r.negatives}});
-  }
-  return {{"set", set},
-          {"images", p.samples.size()},
-          {"macro_auc", number(table.macro_auc)},
-          {"classes_counted", table.classes_counted},
-          {"method", kAucMethod},
-          {"classes", classes}};
-}
-
-std::string auc_text(const AucTable& table, const std::vector<std::string>& findings) {
-  std::string text;
-  for (size_t c = 0; c < findings.size(); ++c) {
-    const AucResult& r = table.classes[c];
-    text += r.auc ? fmt::format("{:<20} {:.3f}  ({:.3f} to {:.3f})", findings[c], *r.auc, r.ci_low,
-                                r.ci_high)
-                  : fmt::format("{:<20} n/a                    ", findings[c]);
-    text += fmt::format("  {:>6} positives {:>6} negatives\n", r.positives, r.negatives);
-  }
-  return text + (table.macro_auc ? fmt::format("macro AUC {:.4f} over {} findings\n",
-                                               *table.macro_auc, table.classes_counted)
-                                 : "no finding has positives and negatives, so there is no AUC\n");
 }
 
 }  // namespace pneuma

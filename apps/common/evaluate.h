@@ -1,12 +1,11 @@
-// A network's answers for a data set, and what follows from them: predictions.csv and auc.json.
+// A network's answers for a data set, and what follows from them.
 #pragma once
 
 #include <functional>
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "apps/common/batch_input.h"
-#include "engine/metrics/auc.h"
+#include "engine/metrics/auc_report.h"
 #include "models/weight_files.h"
 
 namespace pneuma {
@@ -47,14 +46,11 @@ class Evaluator {
   std::map<size_t, MemoryPlan> plans_;
 };
 
-AucTable auc_of(const Predictions&, size_t classes);
+inline AucTable auc_of(const Predictions& p, size_t classes) {
+  return auc_table(p.probabilities, p.labels, p.patients, classes);
+}
 
-// The texts of predictions.csv and auc.json (design: files of a run).
+// The text of predictions.csv (design: files of a run).
 std::string predictions_csv(const Predictions&, const Dataset&);
-nlohmann::ordered_json auc_json(const std::string& set, const Predictions&, const AucTable&,
-                                const std::vector<std::string>& findings);
-
-// The AUC of each finding, a line each, for people.
-std::string auc_text(const AucTable&, const std::vector<std::string>& findings);
 
 }  // namespace pneuma

@@ -10,115 +10,81 @@ namespace pneuma {
 
 void add_train_flags(CLI::App& app, TrainSettings& s) {
   using cli::in_range;
-  const auto one_of = [](std::vector<std::string> names) {
-    return CLI::IsMember(std::move(names));
+  const char* group = "Data";  // of the flags that follow
+  const auto add = [&](const std::string& name, auto& value, const std::string& help) {
+    return app.add_option("--" + name, value, help)->group(group)->capture_default_str();
   };
-  const double most = 1 << 24;
+  const auto add_name = [&](const std::string& name, std::string& value,
+                            std::vector<std::string> known, const std::string& help) {
+    add(name, value, help)->check(CLI::IsMember(std::move(known)));
+  };
+  const auto add_number = [&](const std::string& name, auto& value, double low, double high,
+                              const std::string& help) {
+    add(name, value, help)->check(in_range(low, high));
+  };
+  const auto add_switch = [&](const std::string& name, bool& value, const std::string& help) {
+    cli::add_switch(app, "--" + name, value, help)->group(group);
+  };
+  constexpr double kMost = 1 << 24, kMostSteps = 1e15, kMostSeed = 1e15;
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
 
-  app.add_option("--data", s.data, "Folder in the NIH's layout: images/ and Data_Entry_2017.csv")
-      ->group("Data");
-  app.add_option("--split", s.split,
-                 "Training, validation and test patients: patient (70/10/20), published, official")
-      ->check(one_of({"patient", "published", "official"}))
-      ->group("Data");
-  app.add_option("--lists", s.lists,
-                 "Folder of train_val_list.txt and test_list.txt (--split official)")
-      ->group("Data");
-  app.add_option("--train", s.train, "Folder of the training images, instead of --data")
-      ->group("Data");
-  app.add_option("--train_lst", s.train_lst, "Their .lst file")->group("Data");
-  app.add_option("--validation", s.validation, "Folder of the validation images")->group("Data");
-  app.add_option("--validation_lst", s.validation_lst, "Their .lst file")->group("Data");
-  app.add_option("--test", s.test, "Folder of the test images, optional")->group("Data");
-  app.add_option("--test_lst", s.test_lst, "Their .lst file")->group("Data");
-  app.add_option("--output", s.output, "Folder for everything the run leaves; new or empty")
-      ->group("Data");
+  add("data", s.data, "Folder in the NIH's layout: images/ and Data_Entry_2017.csv");
+  add_name("split", s.split, {"patient", "published", "official"},
+           "How patients are split; patient: 70/10/20 %");
+  add("lists", s.lists, "Folder of train_val_list.txt and test_list.txt (--split official)");
+  add("train", s.train, "Folder of the training images, instead of --data");
+  add("train_lst", s.train_lst, "Their .lst file");
+  add("validation", s.validation, "Folder of the validation images");
+  add("validation_lst", s.validation_lst, "Their .lst file");
+  add("test", s.test, "Folder of the test images, optional");
+  add("test_lst", s.test_lst, "Their .lst file");
+  add("output", s.output, "Folder for everything the run leaves; new or empty");
 
-  app.add_option("--num_layers", s.num_layers, "Depth of the ResNet")
-      ->check(CLI::IsMember({18, 34, 50, 101, 152}))
-      ->group("Network");
-  app.add_option("--num_classes", s.num_classes, "Outputs; 0: as many as the data has")
-      ->check(in_range(0, 10000))
-      ->group("Network");
-  app.add_option("--image_shape", s.image_shape, "channels,height,width that the network sees")
-      ->group("Network");
-  app.add_option("--mean", s.mean, "Subtracted from each channel, in 0..255: r,g,b")
-      ->group("Network");
-  app.add_option("--std", s.std, "Divides each channel, in 0..255: r,g,b")->group("Network");
-  app.add_option("--init", s.init, "Start from these weights: .safetensors in torchvision's names")
-      ->group("Network");
+  group = "Network";
+  add("num_layers", s.num_layers, "Depth of the ResNet")
+      ->check(CLI::IsMember({18, 34, 50, 101, 152}));
+  add_number("num_classes", s.num_classes, 0, 10000, "Outputs; 0: as many as the data has");
+  add("image_shape", s.image_shape, "channels,height,width that the network sees");
+  add("mean", s.mean, "Subtracted from each channel, in 0..255: r,g,b");
+  add("std", s.std, "Divides each channel, in 0..255: r,g,b");
+  add("init", s.init, "Start from these weights: .safetensors in torchvision's names");
 
-  app.add_option("--resize", s.resize,
-                 "Shorter side before the crop, or none (default 256 with 224x224, else none)")
-      ->group("Training");
-  app.add_option("--resize_filter", s.resize_filter, "antialias or linear")
-      ->check(one_of({"antialias", "linear"}))
-      ->group("Training");
-  app.add_option("--augmentation_type", s.augmentation_type,
-                 "none, or crop: random crop and mirror")
-      ->check(one_of({"none", "crop"}))
-      ->group("Training");
-  cli::add_switch(app, "--mirror", s.mirror, "Whether --augmentation_type crop mirrors, too")
-      ->group("Training");
-  app.add_option("--mini_batch_size", s.mini_batch_size, "Images a step")
-      ->check(in_range(1, 65536))
-      ->group("Training");
-  app.add_option("--epochs", s.epochs, "Passes over the training images")
-      ->check(in_range(1, most))
-      ->group("Training");
-  app.add_option("--learning_rate", s.learning_rate)->check(in_range(0, 1))->group("Training");
-  app.add_option("--optimizer", s.optimizer)
-      ->check(one_of({"sgd", "nag", "adam", "rmsprop"}))
-      ->group("Training");
-  app.add_option("--momentum", s.momentum, "sgd, nag")->check(in_range(0, 1))->group("Training");
-  app.add_option("--weight_decay", s.weight_decay, "sgd, nag")
-      ->check(in_range(0, 1))
-      ->group("Training");
-  app.add_option("--beta_1", s.beta_1, "adam")->check(in_range(0, 1))->group("Training");
-  app.add_option("--beta_2", s.beta_2, "adam")->check(in_range(0, 1))->group("Training");
-  app.add_option("--eps", s.eps, "adam, rmsprop")->check(in_range(0, 1))->group("Training");
-  app.add_option("--gamma", s.gamma, "rmsprop")->check(in_range(0, 1))->group("Training");
-  cli::add_switch(app, "--multi_label", s.multi_label,
-                  "Several findings an image; 0: one class an image")
-      ->group("Training");
-  cli::add_switch(app, "--use_weighted_loss", s.use_weighted_loss,
-                  "Weigh each finding's positives by N/N_l")
-      ->group("Training");
-  app.add_option("--select_by", s.select_by,
-                 "What the best checkpoint is best in, on the validation set")
-      ->check(one_of({"macro_auc", "accuracy", "loss"}))
-      ->group("Training");
-  app.add_option("--precision_dtype", s.precision_dtype, "float32; float64 with --device reference")
-      ->group("Training");
+  group = "Training";
+  add("resize", s.resize,
+      "Shorter side before the crop, or none (default 256 with 224x224, else none)");
+  add_name("resize_filter", s.resize_filter, {"antialias", "linear"}, "How pictures shrink");
+  add_name("augmentation_type", s.augmentation_type, {"none", "crop"},
+           "crop: random crop and mirror");
+  add_switch("mirror", s.mirror, "Whether --augmentation_type crop mirrors, too");
+  add_number("mini_batch_size", s.mini_batch_size, 1, 65536, "Images a step");
+  add_number("epochs", s.epochs, 1, kMost, "Passes over the training images");
+  add_number("learning_rate", s.learning_rate, 0, 1, "Of every step");
+  add_name("optimizer", s.optimizer, {"sgd", "nag", "adam", "rmsprop"}, "Update rule");
+  add_number("momentum", s.momentum, 0, 1, "sgd, nag");
+  add_number("weight_decay", s.weight_decay, 0, 1, "sgd, nag");
+  add_number("beta_1", s.beta_1, 0, 1, "adam");
+  add_number("beta_2", s.beta_2, 0, 1, "adam");
+  add_number("eps", s.eps, 0, 1, "adam, rmsprop");
+  add_number("gamma", s.gamma, 0, 1, "rmsprop");
+  add_switch("multi_label", s.multi_label, "Several findings an image; 0: one class an image");
+  add_switch("use_weighted_loss", s.use_weighted_loss, "Weigh each finding's positives by N/N_l");
+  add_name("select_by", s.select_by, {"macro_auc", "accuracy", "loss"},
+           "What the best checkpoint is best in");
+  add("precision_dtype", s.precision_dtype, "float32; float64 with --device reference");
 
-  app.add_option("--seed", s.seed, "Of weights, split, order and augmentation")
-      ->check(in_range(0, 9007199254740992.0))
-      ->group("Run");
-  cli::add_switch(app, "--shuffle", s.shuffle, "A new order of the training images each epoch")
-      ->group("Run");
-  app.add_option("--last_batch", s.last_batch,
-                 "drop: equal batches, others left out each epoch; keep: a smaller last one")
-      ->check(one_of({"drop", "keep"}))
-      ->group("Run");
-  app.add_option("--on_bad_image", s.on_bad_image,
-                 "fail, skip it, or replace it by the next good one")
-      ->check(one_of({"fail", "skip", "replace"}))
-      ->group("Run");
-  app.add_option("--max_steps", s.max_steps, "Stop after so many steps; 0: no limit")
-      ->check(in_range(0, 1e15))
-      ->group("Run");
-  app.add_option("--save_every", s.save_every, "Steps between saved states; 0: at each epoch's end")
-      ->check(in_range(0, 1e15))
-      ->group("Run");
-  app.add_option("--device", s.device, "auto, cpu, reference, cuda or host_cuda")->group("Run");
-  app.add_option("--threads", s.threads,
-                 "Computing and decoding threads; 0: as many as the machine has")
-      ->check(in_range(0, 1024))
-      ->group("Run");
-  app.add_option("--cache_mb", s.cache_mb, "Cap on decoded pictures kept in memory, in MB")
-      ->check(in_range(0, most))
-      ->group("Run");
+  group = "Run";
+  add_number("seed", s.seed, 0, kMostSeed, "Of weights, split, order and augmentation");
+  add_switch("shuffle", s.shuffle, "A new order of the training images each epoch");
+  add_name("last_batch", s.last_batch, {"drop", "keep"},
+           "drop: equal batches, others left out each epoch");
+  add_name("on_bad_image", s.on_bad_image, {"fail", "skip", "replace"},
+           "replace: by the next good one");
+  add_number("max_steps", s.max_steps, 0, kMostSteps, "Stop after so many steps; 0: no limit");
+  add_number("save_every", s.save_every, 0, kMostSteps, "Steps between saved states; 0: an epoch");
+  add("device", s.device, "auto, cpu, reference, cuda or host_cuda");
+  add_number("threads", s.threads, 0, 1024,
+             "Computing and decoding; 0: as many as the machine has");
+  add_number("cache_mb", s.cache_mb, 0, kMost, "Cap on decoded pictures kept in memory, in MB");
 }
 
 ImageShape parse_image_shape(const std::string& text) {

@@ -289,7 +289,7 @@ void Trainer::test(const std::function<int()>& stop) {
   const AucTable table = auc_of(p, info_.findings.size());
   write_file_atomically(folder_->file("predictions.csv"), predictions_csv(p, data_.test));
   write_file_atomically(folder_->file("auc.json"),
-                        auc_json("test", p, table, info_.findings).dump(1) + "\n");
+                        auc_json("test", p.samples.size(), table, info_.findings));
   fmt::print("test set, checkpoint of epoch {}\n{}", at_.best_epoch,
              auc_text(table, info_.findings));
 }

@@ -3,7 +3,7 @@
 #include <sstream>
 
 #include "apps/common/trainer.h"
-#include "data/phantom.h"
+#include "data/phantom/phantom.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/safetensors.h"
 #include "kernels/open_backend.h"

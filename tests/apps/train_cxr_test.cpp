@@ -7,7 +7,7 @@
 #include <set>
 #include <thread>
 
-#include "data/phantom.h"
+#include "data/phantom/phantom.h"
 #include "tests/program.h"
 
 namespace pneuma::testing {

@@ -1,4 +1,4 @@
-#include "data/phantom.h"
+#include "data/phantom/phantom.h"
 
 #include <doctest/doctest.h>
 
@@ -7,7 +7,7 @@
 
 #include "data/image.h"
 #include "data/nih_labels.h"
-#include "data/phantom_findings.h"
+#include "data/phantom/findings.h"
 #include "data/split.h"
 #include "engine/io/atomic_file.h"
 #include "tests/temporary.h"

@@ -1,4 +1,4 @@
-#include "data/phantom_findings.h"
+#include "data/phantom/findings.h"
 
 namespace pneuma::phantom {
 

@@ -1,4 +1,4 @@
-#include "data/phantom_anatomy.h"
+#include "data/phantom/anatomy.h"
 
 #include <algorithm>
 

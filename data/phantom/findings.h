@@ -2,7 +2,7 @@
 #pragma once
 
 #include "data/findings.h"
-#include "data/phantom_anatomy.h"
+#include "data/phantom/anatomy.h"
 
 namespace pneuma::phantom {
 

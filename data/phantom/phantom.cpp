@@ -1,4 +1,4 @@
-#include "data/phantom.h"
+#include "data/phantom/phantom.h"
 
 #include <algorithm>
 #include <atomic>
@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "data/phantom_findings.h"
+#include "data/phantom/findings.h"
 #include "data/write_png.h"
 #include "engine/error.h"
 #include "engine/io/atomic_file.h"
