@@ -81,11 +81,13 @@ TEST_CASE("names, shapes and order are torchvision's at every depth") {
     for (const Parameter& p : net.parameters().parameters)
       parameters += line(p.name, p.value.shape());
     for (const Buffer& b : net.parameters().buffers) statistics += line(b.name, b.value.shape());
-    CHECK(net.parameters().parameters.size() == expected.at("parameters"));
-    CHECK(net.parameters().buffers.size() == expected.at("statistics"));
-    CHECK(net.parameters().count() == expected.at("numbers"));
-    CHECK(fmt::format("{:016x}", golden::fnv1a(parameters)) == expected.at("parameters_hash"));
-    CHECK(fmt::format("{:016x}", golden::fnv1a(statistics)) == expected.at("statistics_hash"));
+    CHECK(net.parameters().parameters.size() == expected.at("parameters").get<size_t>());
+    CHECK(net.parameters().buffers.size() == expected.at("statistics").get<size_t>());
+    CHECK(net.parameters().count() == expected.at("numbers").get<size_t>());
+    CHECK(fmt::format("{:016x}", golden::fnv1a(parameters)) ==
+          expected.at("parameters_hash").get<std::string>());
+    CHECK(fmt::format("{:016x}", golden::fnv1a(statistics)) ==
+          expected.at("statistics_hash").get<std::string>());
   }
 }
 
