@@ -8,6 +8,9 @@
 #include <thread>
 
 #include "data/phantom/phantom.h"
+#include "engine/host_values.h"
+#include "kernels/open_backend.h"
+#include "models/weight_files.h"
 #include "tests/program.h"
 
 namespace pneuma::testing {
@@ -277,6 +280,94 @@ TEST_CASE("--save_init writes the start, and --init takes it") {
       run_program("train_cxr", job.flags(b, {"--max_steps", "2", "--init", start.string()}));
   REQUIRE(second.exit == 0);
   CHECK(metrics_of(a) == metrics_of(b));
+}
+
+TEST_CASE("lists alone say how many classes there are") {
+  const Job& job = Job::get();
+  const std::string lst = (job.folder / "all.lst").string();
+  REQUIRE(run_program("prepare_cxr",
+                      {"list", "--csv", job.data + "/Data_Entry_2017.csv", "--output", lst})
+              .exit == 0);
+  const Ran ran = run_program("train_cxr", {"--train",           job.data,
+                                            "--train_lst",       lst,
+                                            "--validation",      job.data,
+                                            "--validation_lst",  lst,
+                                            "--output",          (job.folder / "lists").string(),
+                                            "--image_shape",     "3,32,32",
+                                            "--mini_batch_size", "8",
+                                            "--threads",         "1",
+                                            "--max_steps",       "1",
+                                            "--device",          "cpu"});
+  INFO(ran.err);
+  CHECK(ran.exit == 0);
+}
+
+TEST_CASE("a metrics file that lost its end is not padded") {
+  const Job& job = Job::get();
+  const fs::path run = job.folder / "shortened";
+  fs::copy(job.run, run, fs::copy_options::recursive);
+  fs::resize_file(run / "metrics.jsonl", 10);
+  CHECK(run_program("train_cxr", {"--resume", run.string()})
+            .said(3, "train_cxr", "shorter than the saved state"));
+  CHECK(fs::file_size(run / "metrics.jsonl") == 10);
+}
+
+TEST_CASE("a resumed run wants the data that it began with") {
+  const Job& job = Job::get();
+  const fs::path run = job.folder / "relabelled";
+  fs::copy(job.run, run, fs::copy_options::recursive);
+  std::ofstream(run / "split.json", std::ios::app) << " ";
+  CHECK(run_program("train_cxr", {"--resume", run.string()})
+            .said(3, "train_cxr", "another split than this run"));
+}
+
+TEST_CASE("eval_cxr leaves a run's own answers alone") {
+  const Job& job = Job::get();
+  CHECK(run_program("eval_cxr",
+                    {job.run + "/best.safetensors", "--data", job.data, "--output", job.run})
+            .said(2, "eval_cxr", "is the folder of a training run"));
+}
+
+TEST_CASE("eval_cxr skips a bad image even where it is a batch of its own") {
+  const Job& job = Job::get();
+  const fs::path data = job.folder / "damaged-eval";
+  fs::copy(job.data, data, fs::copy_options::recursive);
+  const fs::path victim = fs::directory_iterator(data / "images")->path();
+  fs::resize_file(victim, fs::file_size(victim) / 2);
+  const Ran ran = run_program(
+      "eval_cxr", {job.run + "/best.safetensors", "--data", data.string(), "--set", "all",
+                   "--output", (job.folder / "skipped").string(), "--mini_batch_size", "1",
+                   "--on_bad_image", "skip", "--threads", "1"});
+  INFO(ran.err);
+  CHECK(ran.exit == 0);
+  CHECK(ran.out.find("left out: ") != std::string::npos);
+  CHECK(ran.out.find(victim.filename()) != std::string::npos);
+}
+
+TEST_CASE(
+    "gradients that stay inf or nan end the run with their tensor's name, and the state can be "
+    "read") {
+  const Job& job = Job::get();
+  const fs::path start = job.folder / "huge.safetensors", run = job.folder / "numeric";
+  {
+    std::string why;
+    Context ctx(*open_backend("reference", &why));
+    ResNet model(ctx, {.num_layers = 18});
+    model.initialize(ctx, 1);
+    for (const Parameter& p : model.parameters().parameters) {
+      if (p.name == "fc.weight")
+        set_values(ctx, p.value, std::vector<float>(size_t(p.value.shape().count()), 3e38f));
+    }
+    save_weights(ctx, model.parameters(), start);
+  }
+  const Ran ran =
+      run_program("train_cxr", job.flags(run, {"--init", start.string(), "--epochs", "100"}));
+  INFO(ran.err);
+  CHECK(ran.exit == 5);
+  CHECK(ran.err.find("50 steps in a row") != std::string::npos);
+  const Ran resumed = run_program("train_cxr", {"--resume", run.string()});
+  INFO(resumed.err);
+  CHECK(resumed.exit == 5);
 }
 
 }  // namespace pneuma::testing
