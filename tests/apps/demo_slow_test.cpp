@@ -47,7 +47,7 @@ TEST_CASE("phantoms of seeds 1, 2, 3: macro AUC of at least 0.90 within five min
 TEST_CASE("shuffled labels teach nothing") {
   if (!fs::exists(kDemo / "data" / "Data_Entry_2017.csv")) demo("--max_steps 1");
   const Temporary folder;
-  fs::create_directory_symlink(kDemo / "data" / "images", folder / "images");
+  fs::copy(kDemo / "data" / "images", folder / "images");
   const std::vector<LabelRow> rows = read_labels(kDemo / "data" / "Data_Entry_2017.csv");
   std::vector<FindingSet> labels;
   for (const LabelRow& row : rows) labels.push_back(row.labels);
