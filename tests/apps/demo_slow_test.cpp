@@ -56,7 +56,9 @@ TEST_CASE("shuffled labels teach nothing") {
   for (size_t i = 0; i < rows.size(); ++i) {
     std::string findings;
     for (size_t f = 0; f < kFindingCount; ++f) {
-      if (labels[i][f]) findings += (findings.empty() ? "" : "|") + std::string(kFindings[f]);
+      if (!labels[i][f]) continue;
+      if (!findings.empty()) findings += '|';
+      findings += kFindings[f];
     }
     csv += fmt::format("{},{},0,{}\n", rows[i].image,
                        findings.empty() ? std::string(kNoFinding) : findings, rows[i].patient);
