@@ -75,7 +75,12 @@ void save_training_state(Context& ctx, const Parameters& parameters, const Optim
   fs::remove(second_name, error);
   fs::create_hard_link(last, second_name, error);
   const bool linked = !error;
-  write_safetensors(last, std::move(tensors), {{kProgress, progress}});
+  try {
+    write_safetensors(last, std::move(tensors), {{kProgress, progress}});
+  } catch (...) {
+    fs::remove(second_name, error);
+    throw;
+  }
   if (linked) fs::rename(second_name, previous);
 }
 
