@@ -22,10 +22,6 @@ Json number(const std::optional<double>& v) {
   return v && std::isfinite(*v) ? Json(*v) : Json(nullptr);
 }
 
-std::vector<float> weights_of(const TrainSettings& s, const TrainData& data) {
-  return s.use_weighted_loss ? class_weights(data.train) : std::vector<float>();
-}
-
 }  // namespace
 
 Trainer::Trainer(const TrainSettings& settings, const TrainData& data, const Backend& backend,
@@ -33,9 +29,10 @@ Trainer::Trainer(const TrainSettings& settings, const TrainData& data, const Bac
     : settings_(settings),
       data_(data),
       info_(model_info_of(settings, data)),
+      weights_(settings.use_weighted_loss ? class_weights(data.train) : std::vector<float>()),
       ctx_(backend, precision_named(settings.precision_dtype), dry),
       model_(ctx_, info_.network),
-      evaluator_(ctx_, model_, info_, settings.multi_label, weights_of(settings, data)),
+      evaluator_(ctx_, model_, info_, settings.multi_label, weights_),
       input_(info_),
       sampler_(int64_t(data.train.samples.size()), settings.mini_batch_size, settings.seed,
                settings.shuffle, settings.last_batch == "keep" ? LastBatch::keep : LastBatch::drop),
@@ -61,9 +58,9 @@ Trainer::Trainer(const TrainSettings& settings, const TrainData& data, const Bac
                                                     .gamma = settings.gamma,
                                                     .eps = settings.eps});
   loss_ = ctx_.persistent({1}, ctx_.precision().master);
-  if (const std::vector<float> weights = weights_of(settings, data); !weights.empty()) {
-    positive_weight_ = ctx_.persistent({int64_t(weights.size())}, ctx_.precision().master);
-    set_values(ctx_, positive_weight_, weights);
+  if (!weights_.empty()) {
+    positive_weight_ = ctx_.persistent({int64_t(weights_.size())}, ctx_.precision().master);
+    set_values(ctx_, positive_weight_, weights_);
   }
 }
 
@@ -101,14 +98,19 @@ void Trainer::step_on_device(const Batch& batch) {
   });
 }
 
-double Trainer::step(const Batch& batch) {
+const MemoryPlan& Trainer::plan(const Batch& batch) {
   const size_t size = batch.items.size();
   if (!plans_.contains(size)) {
     plans_[size] = ctx_.record([&] { step_on_device(batch); });
     if (plans_.size() > 1) fmt::print(stderr, "a batch of {} images is planned for, too\n", size);
   }
+  return plans_[size];
+}
+
+double Trainer::step(const Batch& batch) {
+  const MemoryPlan& planned = plan(batch);
   input_.upload_pixels(ctx_, batch);
-  ctx_.replay(plans_[size], [&] { step_on_device(batch); });
+  ctx_.replay(planned, [&] { step_on_device(batch); });
   return get_values(ctx_, loss_)[0];
 }
 
@@ -297,7 +299,7 @@ void Trainer::test(const std::function<int()>& stop) {
 std::string Trainer::plan_text() {
   Batch batch;
   batch.items.resize(size_t(settings_.mini_batch_size));
-  const size_t training = ctx_.record([&] { step_on_device(batch); }).peak,
+  const size_t training = plan(batch).peak,
                evaluation = evaluator_.planned_bytes(settings_.mini_batch_size);
   const auto mb = [](size_t bytes) { return double(bytes) * 1e-6; };
   return fmt::format(

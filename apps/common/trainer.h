@@ -52,6 +52,7 @@ class Trainer {
           bool resume, bool dry);
 
   double step(const Batch&);
+  const MemoryPlan& plan(const Batch&);
   void step_on_device(const Batch&);
   void one_step(const Batch&, Progress&);
   void check_numbers(const StepState&, const Batch&);
@@ -65,6 +66,7 @@ class Trainer {
   const TrainSettings settings_;
   const TrainData& data_;
   const ModelInfo info_;
+  const std::vector<float> weights_;  // of each class's positives; empty: 1
   Context ctx_;
   ResNet model_;
   std::unique_ptr<Optimizer> optimizer_;
