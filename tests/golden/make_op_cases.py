@@ -129,9 +129,11 @@ def linear_axis(plane, axis, size):
     rows = np.moveaxis(plane.astype(np.float64), axis, 0)
     place = (np.arange(size) + 0.5) * (len(rows) / size) - 0.5
     low = np.floor(place).astype(int)
-    part = (place - low).reshape(-1, *[1] * (rows.ndim - 1))
+    # Weights have 22 bits behind the point, which decides where a sum lies between two levels.
+    weight = lambda part: np.floor(0.5 + part * 2**22).reshape(-1, *[1] * (rows.ndim - 1))
     edge = lambda i: rows[np.clip(i, 0, len(rows) - 1)]
-    return np.moveaxis(np.floor(edge(low) * (1 - part) + edge(low + 1) * part + 0.5), 0, axis)
+    sums = edge(low) * weight(1 - (place - low)) + edge(low + 1) * weight(place - low)
+    return np.moveaxis(np.floor(sums / 2**22 + 0.5), 0, axis)
 
 
 def optimizer(name, inputs):
