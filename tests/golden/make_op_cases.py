@@ -80,7 +80,7 @@ def warped(image, affine, border):
 
 def recoloured(image, hue, lightness, saturation):
     """Shifts in 8-bit HLS by the standard library's colorsys, one pixel at a time."""
-    half_up = lambda v: int(np.floor(v + 0.5))
+    half_up = lambda v: int(np.floor(v + 0.5 + 1e-9))  # a half may have lost its last bit
     clamp = lambda v, high: min(max(v, 0), high)
     out = np.empty_like(image, dtype=np.float64)
     for place in np.ndindex(image.shape[:2]):
