@@ -12,7 +12,7 @@ ALLOWED = {
     "kernels/reference": {HOST, SEAM},
     "kernels/cpu": {HOST, SEAM},
     "kernels/cuda": {SEAM},
-    "kernels/host_cuda": {SEAM},
+    "kernels/host_cuda": {SEAM, "kernels/reference"},
     "kernels/comm": {SEAM},
     FINDER: {SEAM, "kernels/reference", "kernels/cpu"},
     "engine": {SEAM},
