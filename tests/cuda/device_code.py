@@ -25,10 +25,16 @@ OPTIONS = ["-std=c++20", "--fmad=false", "-DNDEBUG", '-DPNEUMA_BUILD="device cod
 
 OF_TOOLKIT = "#pragma once\n#include <cuda/std/{}>\nnamespace std {{ using namespace cuda::std; }}\n"
 HEADERS = {name: OF_TOOLKIT.format(name) for name in (
-    "array", "bit", "cfloat", "climits", "cmath", "concepts", "cstddef", "cstdint", "functional",
+    "array", "bit", "cfloat", "climits", "concepts", "cstddef", "cstdint", "functional",
     "initializer_list", "limits", "optional", "span", "tuple", "type_traits", "utility")}
 HEADERS["algorithm"] = "".join(OF_TOOLKIT.format(f"__algorithm/{name}.h") for name in (
     "min", "max", "clamp", "copy", "fill"))
+HEADERS["cmath"] = "#pragma once\nnamespace std {\n" + "".join(f"using ::{name};\n" for name in (
+    "abs", "ceil", "cos", "exp", "fabs", "floor", "fma", "fmax", "fmin", "isfinite", "isinf", "isnan",
+    "ldexp", "log", "log1p", "log2", "pow", "rint", "round", "sin", "sqrt", "tanh", "trunc")) + """}
+#define INFINITY __builtin_huge_valf()
+#define NAN __builtin_nanf("")
+"""
 HEADERS["cstring"] = "#pragma once\nnamespace std { using ::memcpy; using ::memset; }\n"
 # What launchers call of the runtime. Bodies only for the parser: no launcher is ever run here.
 HEADERS["cuda_runtime.h"] = """#pragma once
@@ -39,14 +45,8 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t*, void (*)(P...), A&&...
 }
 inline const char* cudaGetErrorString(cudaError_t) { return ""; }
 inline const char* cudaGetErrorName(cudaError_t) { return ""; }
-#define PN_HOST_ONLY(name) \\
-  template <class... A> cudaError_t name(A...) { return cudaSuccess; }
-PN_HOST_ONLY(cudaMemcpy)
-PN_HOST_ONLY(cudaMemset)
-PN_HOST_ONLY(cudaMallocHost)
-PN_HOST_ONLY(cudaStreamSynchronize)
-#undef PN_HOST_ONLY
-"""
+""" + "".join(f"template <class... A> cudaError_t {name}(A...) {{ return cudaSuccess; }}\n" for name in (
+    "cudaFuncSetAttribute", "cudaMemcpyAsync", "cudaMemsetAsync", "cudaStreamSynchronize"))
 
 
 def wheels():
@@ -120,28 +120,19 @@ def assemble(ptx, name):
 
 
 def global_loads(ptx):
-    """{mangled kernel: [(bits, whether in a loop) of each load from global memory]}
+    """{mangled kernel: [bits of each load from global memory]}
 
     A load that names no memory counts: its pointer was itself read from memory, as in the lists
-    of tensors that an optimizer walks. A loop is what lies between a label and a jump back to it.
+    of tensors that an optimizer walks.
     """
     kernels = {}
     for entry in re.finditer(r"^(?:\.visible |\.weak )?\.entry (\w+)\(.*?^\{(.*?)^\}", ptx, re.M | re.S):
-        lines, labels, loops, loads = entry[2].splitlines(), {}, [], []
-        for number, line in enumerate(lines):
-            if found := re.match(r"(\$\w+):", line):
-                labels[found[1]] = number
-            elif (found := re.search(r"\bbra\S*\s+(\$\w+)", line)) and found[1] in labels:
-                loops.append((labels[found[1]], number))
-        for number, line in enumerate(lines):
-            if found := re.search(r"\bld((?:\.\w+)+)\s", line):
-                parts = found[1].split(".")
-                if any(re.match(r"(shared|local|param|const)", part) for part in parts):
-                    continue
+        loads = kernels[entry[1]] = []
+        for found in re.finditer(r"\bld((?:\.\w+)+)\s", entry[2]):
+            parts = found[1].split(".")
+            if not any(re.match(r"(shared|local|param|const)", part) for part in parts):
                 count = next((int(part[1:]) for part in parts if re.fullmatch(r"v\d", part)), 1)
-                loads.append((count * int(re.search(r"\d+$", parts[-1])[0]),
-                              any(first < number < last for first, last in loops)))
-        kernels[entry[1]] = loads
+                loads.append(count * int(re.search(r"\d+$", parts[-1])[0]))
     return kernels
 
 
