@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "engine/error.h"
+#include "kernels/resize.h"
 
 // One build runs on any x86-64: the loops below exist once for each vector width, chosen when the
 // program starts. They are integer arithmetic, so the choice cannot be seen in the result.
@@ -18,45 +19,29 @@
 namespace pneuma {
 namespace {
 
-constexpr int kFraction = 22;  // bits of a weight behind the point, as Pillow's Resample.c has them
-constexpr int kRows = 16;      // rows that the horizontal pass treats at once
+constexpr int kRows = 16;  // rows that the horizontal pass treats at once
 
 // Output i is the sum over t < count of weights[i * taps + t] * input[first + t].
 struct Weights {
   int taps;
   std::vector<int> first, count;
-  std::vector<int32_t> weights;  // [out, taps], sum of each row about 2^kFraction
+  std::vector<int32_t> weights;  // [out, taps], sum of each row about 2^resizing::kFraction
 };
 
-// The triangle max(0, 1 - |x|) around each output's centre, widened by the reduction if antialias.
 Weights triangle(int in, int out, ResizeFilter filter) {
-  const double scale = static_cast<double>(in) / out;
-  const double width = filter == ResizeFilter::antialias ? std::max(scale, 1.0) : 1.0;
+  const resizing::Triangle t(in, out, filter == ResizeFilter::antialias);
   Weights w;
-  w.taps = static_cast<int>(std::ceil(width)) * 2 + 1;
+  w.taps = t.most_taps();
   w.first.resize(out), w.count.resize(out);
   w.weights.resize(static_cast<size_t>(out) * w.taps);
-  std::vector<double> row(static_cast<size_t>(w.taps));
   for (int i = 0; i < out; ++i) {
-    const double centre = (i + 0.5) * scale;
-    const int begin = std::max(static_cast<int>(centre - width + 0.5), 0);
-    const int end = std::min(static_cast<int>(centre + width + 0.5), in);
-    double sum = 0;
-    for (int t = 0; t < end - begin; ++t) {
-      row[t] = std::max(0.0, 1.0 - std::abs((t + begin - centre + 0.5) * (1.0 / width)));
-      sum += row[t];
-    }
-    for (int t = 0; t < end - begin; ++t)
-      w.weights[static_cast<size_t>(i) * w.taps + t] =
-          static_cast<int32_t>(0.5 + row[t] / sum * (1 << kFraction));
-    w.first[i] = begin;
-    w.count[i] = end - begin;
+    const double area = t.area(i);
+    w.first[i] = t.first(i);
+    w.count[i] = t.end(i) - t.first(i);
+    for (int k = 0; k < w.count[i]; ++k)
+      w.weights[static_cast<size_t>(i) * w.taps + k] = t.weight(i, w.first[i] + k, area);
   }
   return w;
-}
-
-inline uint8_t round_to_byte(int32_t sum) {
-  return static_cast<uint8_t>(std::clamp((sum + (1 << (kFraction - 1))) >> kFraction, 0, 255));
 }
 
 // kRows rows at once, turned into columns so that the rows are what the compiler vectorises over.
@@ -75,7 +60,7 @@ void resize_rows(const uint8_t* const* rows, int width, int channels, const Weig
       for (int t = 0; t < w.count[i]; ++t, p += channels * kRows)
         for (int r = 0; r < kRows; ++r) sum[r] += p[r] * weight[t];
       for (int r = 0; r < kRows; ++r)
-        result[(i * channels + c) * kRows + r] = round_to_byte(sum[r]);
+        result[(i * channels + c) * kRows + r] = resizing::rounded(sum[r]);
     }
   for (int r = 0; r < kRows; ++r)
     for (int x = 0; x < outputs * channels; ++x) out[r][x] = result[x * kRows + r];
@@ -91,7 +76,7 @@ void resize_column(const uint8_t* rows, int64_t stride, const int32_t* weights, 
     const int32_t weight = weights[t];
     for (int64_t x = 0; x < n; ++x) sum[x] += row[x] * weight;
   }
-  for (int64_t x = 0; x < n; ++x) out[x] = round_to_byte(sum[x]);
+  for (int64_t x = 0; x < n; ++x) out[x] = resizing::rounded(sum[x]);
 }
 
 // Only rows that `needed` marks are filled; the others stay zero and are never read.

@@ -1,18 +1,29 @@
 #include "engine/host_values.h"
 
+#include "kernels/half.h"
+
 namespace pneuma {
 namespace {
 
 template <class From>
 void set(Context& ctx, const Tensor& to, std::span<const From> values) {
-  if (to.dtype() == Dtype::f64) {
-    const std::vector<double> v(values.begin(), values.end());
-    ctx.upload(to, v.data(), v.size() * sizeof(double));
-  } else if (to.dtype() == Dtype::f32) {
-    const std::vector<float> v(values.begin(), values.end());
-    ctx.upload(to, v.data(), v.size() * sizeof(float));
-  } else {
-    fail(Exit::usage, "values of dtype {} cannot be set from the host", name_of(to.dtype()));
+  const auto as = [&]<class T>(T) {
+    std::vector<T> v;
+    v.reserve(values.size());
+    for (const From value : values) v.push_back(T(value));
+    ctx.upload(to, v.data(), v.size() * sizeof(T));
+  };
+  switch (to.dtype()) {
+    case Dtype::f64:
+      return as(double{});
+    case Dtype::f32:
+      return as(float{});
+    case Dtype::f16:
+      return as(Half{});
+    case Dtype::bf16:
+      return as(Bfloat16{});
+    default:
+      fail(Exit::usage, "values of dtype {} cannot be set from the host", name_of(to.dtype()));
   }
 }
 
@@ -38,6 +49,10 @@ std::vector<double> get_values(Context& ctx, const Tensor& from) {
       return get<float>(ctx, from);
     case Dtype::f64:
       return get<double>(ctx, from);
+    case Dtype::f16:
+      return get<Half>(ctx, from);
+    case Dtype::bf16:
+      return get<Bfloat16>(ctx, from);
     case Dtype::u8:
       return get<uint8_t>(ctx, from);
     case Dtype::i32:

@@ -5,18 +5,28 @@
 namespace pneuma {
 namespace {
 
-constexpr Precision uniform(const char* name, Dtype t) {
-  return {name, {{t, t, t}, {t, t, t}, {t, t, t}, {t, t, t}, {t, t, t}, {t, t, t}, {t, t, t}}, t};
+// Storage t, sums and masters a.
+constexpr Precision uniform(const char* name, Dtype t, Dtype a) {
+  return {name, {{t, a, t}, {t, a, t}, {t, a, t}, {t, a, t}, {t, a, t}, {t, a, a}, {t, a, a}}, a};
 }
 
 }  // namespace
 
 const Precision& float32() {
-  static constexpr Precision policy = uniform("float32", Dtype::f32);
+  static constexpr Precision policy = uniform("float32", Dtype::f32, Dtype::f32);
   return policy;
 }
 const Precision& float64() {
-  static constexpr Precision policy = uniform("float64", Dtype::f64);
+  static constexpr Precision policy = uniform("float64", Dtype::f64, Dtype::f64);
+  return policy;
+}
+
+const Precision& float16() {
+  static constexpr Precision policy = uniform("float16", Dtype::f16, Dtype::f32);
+  return policy;
+}
+const Precision& bfloat16() {
+  static constexpr Precision policy = uniform("bfloat16", Dtype::bf16, Dtype::f32);
   return policy;
 }
 

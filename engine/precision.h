@@ -28,6 +28,10 @@ struct Precision {
 // float32 everywhere; float64 everywhere (the oracle, on `reference` alone).
 const Precision& float32();
 const Precision& float64();
+// 16-bit activations, gradients and weights as kernels read them; sums, statistics, losses and
+// masters float32.
+const Precision& float16();
+const Precision& bfloat16();
 // By the name of --precision_dtype; throws where it is unknown.
 const Precision& precision_named(const std::string& name);
 

@@ -41,8 +41,21 @@ Status done_pair(void*, void*) { return {}; }
 size_t host_memory() { return size_t(sysconf(_SC_PHYS_PAGES)) * size_t(sysconf(_SC_PAGESIZE)); }
 
 Device host_device(Status (*properties)(DeviceProperties*), Status (*set_threads)(int)) {
-  return {properties, set_threads, allocate, release, copy,      create,
-          done,       done,        create,   done,    done_pair, done_pair};
+  return {.properties = properties,
+          .set_threads = set_threads,
+          .allocate = allocate,
+          .release = release,
+          .allocate_host = allocate,
+          .release_host = release,
+          .copy = copy,
+          .create_stream = create,
+          .destroy_stream = done,
+          .synchronize = done,
+          .create_event = create,
+          .destroy_event = done,
+          .record = done_pair,
+          .wait = done_pair,
+          .wait_on_host = done};
 }
 
 }  // namespace pneuma

@@ -129,18 +129,30 @@ struct SoftmaxCrossEntropy {
 };
 
 // One decoded image of a batch and how to cut it: plain data, drawn by data/, the same on every
-// device.
+// device. Order: affine map, crop, mirror, shift of colour, normalisation (kernels/augment.h).
 struct AugmentItem {
-  int64_t offset;                   // of its first byte in `pixels`; HWC
-  int32_t height, width, channels;  // channels 1 is spread over those of y
-  int32_t crop_y, crop_x;           // REQUIRES 0 <= crop and crop + window <= size
-  int32_t mirror;                   // 1: left and right exchanged
+  int64_t offset;                      // of its first byte in `pixels`; HWC
+  int32_t height, width, channels;     // channels 1 is spread over those of y
+  int32_t crop_y, crop_x;              // REQUIRES 0 <= crop and crop + window <= size
+  int32_t mirror;                      // 1: left and right exchanged
+  int32_t hue, lightness, saturation;  // added in 8-bit HLS (hue 0..180); all 0: untouched
+  int32_t transform;                   // 1: pixel (x,y) comes from the place affine * (x,y,1)
+  float affine[6];                     // two rows; a map of the picture onto its own size
+  int32_t border;                      // level outside the picture, 0..255
+  int32_t reserved;
 };
 // y[n,i,j,c] = (pixel - mean[c]) / std[c]
 struct Augment {
-  View pixels, items;     // u8 [bytes], u8 [N * sizeof(AugmentItem)]
-  View y;                 // [N,h,w,c]
-  float mean[3], std[3];  // in 0..255
+  View pixels, items;                       // u8 [bytes], u8 [N * sizeof(AugmentItem)]
+  View y;                                   // [N,h,w,c]
+  float mean[3], std[3];                    // in 0..255
+  const AugmentItem* host_items = nullptr;  // the same items where the host reads them, to check
+};
+// Separable, rows first, as kernels/resize.h has it.
+struct Resize {
+  View x, y;  // u8 [N,H,W,C], u8 [N,h,w,C]; C 1 to 4
+  bool antialias = true;
+  View workspace;
 };
 
 // One parameter tensor as the optimizer sees it: plain pointers on the device.
@@ -152,11 +164,14 @@ struct ParameterUpdate {
   int64_t count;
   Dtype dtype, gradient_dtype, working_dtype;
   double weight_decay;
+  int64_t first_chunk;  // elements of the items before it, in chunks of kParameterChunk each
 };
+inline constexpr int64_t kParameterChunk = 4096;
 // One pass over all gradients: state.gradient_norm (unscaled), state.first_bad, then
 // StepState::check().
 struct GradientCheck {
-  const ParameterUpdate* items;
+  const ParameterUpdate* items;         // as the host reads them...
+  const ParameterUpdate* device_items;  // ...and the same array in the device's memory
   int64_t count;
   StepState* state;
   ScalerPolicy scaler;
@@ -165,7 +180,7 @@ struct GradientCheck {
 enum class OptimizerKind : int32_t { sgd, nag, adam, rmsprop };
 struct OptimizerStep {  // does nothing where state.good is 0
   OptimizerKind kind;
-  const ParameterUpdate* items;
+  const ParameterUpdate *items, *device_items;
   int64_t count;
   const StepState* state;
   double learning_rate, momentum, beta_1, beta_2, eps, gamma;
@@ -207,6 +222,7 @@ struct Kernels {
   Kernel<SigmoidCrossEntropy> sigmoid_cross_entropy{"sigmoid_cross_entropy"};
   Kernel<SoftmaxCrossEntropy> softmax_cross_entropy{"softmax_cross_entropy"};
   Kernel<Augment> augment{"augment"};
+  Kernel<Resize> resize{"resize"};
   Kernel<GradientCheck> gradient_check{"gradient_check"};
   Kernel<OptimizerStep> optimizer_step{"optimizer_step"};
   Kernel<Fill> fill{"fill"};
@@ -220,12 +236,16 @@ struct DeviceProperties {
   bool host_readable;  // the host may read and write the device's memory
 };
 
-// Memory, streams and events. `copy` is asynchronous on its stream, in any direction.
+// Memory, streams and events. `copy` is asynchronous on its stream, in any direction; the host's
+// side should come from allocate_host, else the call may wait. Entries after `wait` may be null:
+// the device has no such thing.
 struct Device {
   Status (*properties)(DeviceProperties*) = nullptr;
   Status (*set_threads)(int) = nullptr;
   Status (*allocate)(size_t bytes, void** memory) = nullptr;  // aligned to kAlignment
   Status (*release)(void* memory) = nullptr;
+  Status (*allocate_host)(size_t bytes, void** memory) = nullptr;  // pinned memory of the host
+  Status (*release_host)(void* memory) = nullptr;
   Status (*copy)(Stream, void* to, const void* from, size_t bytes) = nullptr;
   Status (*create_stream)(Stream*) = nullptr;
   Status (*destroy_stream)(Stream) = nullptr;
@@ -234,10 +254,19 @@ struct Device {
   Status (*create_event)(Event*) = nullptr;
   Status (*destroy_event)(Event) = nullptr;
   Status (*record)(Event, Stream) = nullptr;
-  Status (*wait)(Stream, Event) = nullptr;
+  Status (*wait)(Stream, Event) = nullptr;  // the stream goes on after the event
+  Status (*wait_on_host)(Event) = nullptr;  // the host goes on after the event
+  Status (*elapsed)(Event from, Event to, float* milliseconds) = nullptr;
+  void (*push_range)(const char* name) = nullptr;  // names what follows for a profiler...
+  void (*pop_range)() = nullptr;                   // ...up to here
+  // The backend's own settings, by name: {"conv_table", text of a file}.
+  Status (*configure)(const char* setting, const char* value) = nullptr;
+  // What it has chosen so far (algorithm, workspace per convolution), a line each, in the form that
+  // configure("conv_table") reads. Stands until the next call.
+  const char* (*choices)() = nullptr;
 };
 
-inline constexpr uint32_t kBackendAbi = 1;  // raised whenever this file or those it includes change
+inline constexpr uint32_t kBackendAbi = 2;  // raised whenever this file or those it includes change
 struct Backend {
   uint32_t abi;
   const char* build;  // hash of the sources; host and plugin must agree

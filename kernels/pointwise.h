@@ -15,9 +15,10 @@ enum class Pointwise : int32_t { relu, sigmoid, scale, add, multiply };
 
 namespace pointwise {
 
-// Each: forward(a, b, alpha) -> y; gradient(a, b, y, dy, alpha, &da, &db). Unary ones leave b and
-// db alone.
+// Each: forward(a, b, alpha) -> y; gradient(a, b, y, dy, alpha, &da, &db), and whether the gradient
+// reads a and b, and y: what it does not read need not be loaded. Unary ones leave b and db alone.
 struct Relu {  // y = max(a, 0); the gradient at 0 is 0
+  static constexpr bool kNeedsInputs = true, kNeedsOutput = false;
   template <class T>
   PN_HOST_DEVICE static T forward(T a, T, T) {
     return a > T(0) ? a : T(0);
@@ -28,6 +29,7 @@ struct Relu {  // y = max(a, 0); the gradient at 0 is 0
   }
 };
 struct Sigmoid {  // y = 1 / (1 + exp(-a))
+  static constexpr bool kNeedsInputs = false, kNeedsOutput = true;
   template <class T>
   PN_HOST_DEVICE static T forward(T a, T, T) {
     return T(1) / (T(1) + std::exp(-a));
@@ -38,6 +40,7 @@ struct Sigmoid {  // y = 1 / (1 + exp(-a))
   }
 };
 struct Scale {  // y = alpha a
+  static constexpr bool kNeedsInputs = false, kNeedsOutput = false;
   template <class T>
   PN_HOST_DEVICE static T forward(T a, T, T alpha) {
     return alpha * a;
@@ -48,6 +51,7 @@ struct Scale {  // y = alpha a
   }
 };
 struct Add {  // y = a + b
+  static constexpr bool kNeedsInputs = false, kNeedsOutput = false;
   template <class T>
   PN_HOST_DEVICE static T forward(T a, T b, T) {
     return a + b;
@@ -59,6 +63,7 @@ struct Add {  // y = a + b
   }
 };
 struct Multiply {  // y = a b
+  static constexpr bool kNeedsInputs = true, kNeedsOutput = false;
   template <class T>
   PN_HOST_DEVICE static T forward(T a, T b, T) {
     return a * b;

@@ -19,6 +19,7 @@ struct Parameter {
   std::string name;
   Role role;
   Tensor value, gradient;  // gradient: empty until Parameters::make_gradients
+  Tensor working;          // the copy that kernels read; empty where that is `value` itself
 };
 
 struct Buffer {

@@ -25,6 +25,7 @@ Optimizer::Optimizer(Context& ctx, const Parameters& parameters, const Optimizer
   set_state(ctx, {});
   const bool uses_decay =
       settings.kind == OptimizerKind::sgd || settings.kind == OptimizerKind::nag;
+  int64_t first_chunk = 0;
   for (const Parameter& p : parameters.parameters) {
     void* moment[2] = {};
     for (int i = 0; i < moments_of(settings.kind); ++i) {
@@ -36,22 +37,29 @@ Optimizer::Optimizer(Context& ctx, const Parameters& parameters, const Optimizer
                       .gradient = p.gradient.data<void>(),
                       .moment1 = moment[0],
                       .moment2 = moment[1],
-                      .working = nullptr,
+                      .working = p.working.data<void>(),
                       .count = p.value.shape().count(),
                       .dtype = p.value.dtype(),
                       .gradient_dtype = p.gradient.dtype(),
-                      .working_dtype = p.value.dtype(),
-                      .weight_decay = uses_decay && decays(p.role) ? settings.weight_decay : 0});
+                      .working_dtype = p.working ? p.working.dtype() : p.value.dtype(),
+                      .weight_decay = uses_decay && decays(p.role) ? settings.weight_decay : 0,
+                      .first_chunk = first_chunk});
+    first_chunk += (items_.back().count + kParameterChunk - 1) / kParameterChunk;
   }
+  const size_t bytes = items_.size() * sizeof(ParameterUpdate);
+  device_items_ = ctx.persistent({int64_t(bytes)}, Dtype::u8);
+  ctx.upload(device_items_, items_.data(), bytes);
 }
 
 void Optimizer::step(Context& ctx, double learning_rate) {
   auto* state = state_.data<StepState>();
   const auto count = int64_t(items_.size());
-  ctx.run(&Kernels::gradient_check, {items_.data(), count, state, scaler_});
-  ctx.run(&Kernels::optimizer_step, {settings_.kind, items_.data(), count, state, learning_rate,
-                                     settings_.momentum, settings_.beta_1, settings_.beta_2,
-                                     settings_.eps, settings_.gamma, settings_.clip_norm});
+  const auto* device_items = device_items_.data<ParameterUpdate>();
+  ctx.run(&Kernels::gradient_check, {items_.data(), device_items, count, state, scaler_});
+  ctx.run(
+      &Kernels::optimizer_step,
+      {settings_.kind, items_.data(), device_items, count, state, learning_rate, settings_.momentum,
+       settings_.beta_1, settings_.beta_2, settings_.eps, settings_.gamma, settings_.clip_norm});
 }
 
 StepState Optimizer::state(Context& ctx) const {

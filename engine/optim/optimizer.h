@@ -43,7 +43,7 @@ class Optimizer {
   ScalerPolicy scaler_;
   std::vector<Buffer> moments_;
   std::vector<ParameterUpdate> items_;
-  Tensor state_;
+  Tensor device_items_, state_;
 };
 
 // The order of a step, written once: forward and loss -> backward -> all-reduce -> check -> update.

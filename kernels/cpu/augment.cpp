@@ -1,5 +1,7 @@
 // Crop, mirror and normalise bytes to NHWC f32. A byte has 256 values: the quotient comes from a
 // table, exact as the division.
+#include "kernels/augment.h"
+
 #include "kernels/cpu/own.h"
 
 namespace pneuma::PN_ISA {
@@ -13,17 +15,12 @@ Status augment(Stream, const Augment& a) {
   PN_REQUIRE(bytes_of(a.items) == size_t(batch) * sizeof(AugmentItem),
              "augment: items must hold one AugmentItem per image");
   const AugmentItem* items = a.items.as<AugmentItem>();
+  bool plain = true;
   for (int64_t i = 0; i < batch; ++i) {
-    const AugmentItem& item = items[i];
-    PN_REQUIRE(item.channels == 1 || item.channels == channels,
-               "augment: an image must have 1 channel or those of y");
-    PN_REQUIRE(item.crop_y >= 0 && item.crop_x >= 0 && item.crop_y + height <= item.height &&
-                   item.crop_x + width <= item.width,
-               "augment: a crop leaves its image");
-    PN_REQUIRE(
-        item.offset >= 0 && item.offset + int64_t{item.height} * item.width * item.channels <=
-                                int64_t(bytes_of(a.pixels)),
-        "augment: an image leaves the pixels");
+    const AugmentItem& k = items[i];
+    const char* why = augmentation::fault(k, height, width, channels, int64_t(bytes_of(a.pixels)));
+    PN_REQUIRE(!why, why);
+    plain = plain && !k.transform && !k.hue && !k.lightness && !k.saturation;
   }
   float table[3][256];
   for (int c = 0; c < 3; ++c)
@@ -37,6 +34,13 @@ Status augment(Stream, const Augment& a) {
           a.pixels.as<uint8_t>() + item.offset + (row * item.width + column) * item.channels;
       const bool gray = item.channels == 1;
       float* y = a.y.as<float>() + line * width * channels;
+      for (int64_t x = 0; !plain && x < width; ++x) {
+        float levels[3];
+        augmentation::pixel(a.pixels.as<uint8_t>(), item, line % height, x, width, int(channels),
+                            levels);
+        for (int64_t c = 0; c < channels; ++c) y[x * channels + c] = table[c][int(levels[c])];
+      }
+      if (!plain) continue;
       for (int64_t x = 0; x < width; ++x, pixel += step * item.channels, y += channels)
         for (int64_t c = 0; c < channels; ++c) y[c] = table[c][pixel[gray ? 0 : c]];
     }

@@ -10,12 +10,12 @@
 #include <initializer_list>
 #include <type_traits>
 
+#include "kernels/half.h"
 #include "kernels/kernels.h"
 
 namespace pneuma::reference {
 
-// A(t) loads and T(a) stores. A 16-bit type is a struct with these two conversions, named here and
-// in dispatch(), load() and store().
+// A(t) loads and T(a) stores.
 template <class T>
 using Arithmetic = std::conditional_t<std::is_same_v<T, double>, double, float>;
 constexpr Dtype arithmetic_of(Dtype storage) {
@@ -23,12 +23,16 @@ constexpr Dtype arithmetic_of(Dtype storage) {
 }
 
 // Calls f with a value of the stored type: dispatch(x.dtype, [&]<class T>(T) { ... }).
-constexpr bool is_stored(Dtype dtype) { return dtype == Dtype::f32 || dtype == Dtype::f64; }
+constexpr bool is_stored(Dtype dtype) {
+  return dtype == Dtype::f32 || dtype == Dtype::f64 || dtype == Dtype::f16 || dtype == Dtype::bf16;
+}
 template <class F>
 Status dispatch(Dtype storage, F f) {
   if (storage == Dtype::f32) return f(float{}), Status{};
   if (storage == Dtype::f64) return f(double{}), Status{};
-  return {StatusCode::unsupported, "the reference stores f32 and f64 only"};
+  if (storage == Dtype::f16) return f(Half{}), Status{};
+  if (storage == Dtype::bf16) return f(Bfloat16{}), Status{};
+  return {StatusCode::unsupported, "the reference stores f32, f64, f16 and bf16 only"};
 }
 
 template <class T>
@@ -43,11 +47,12 @@ void put(const Gradient& g, int64_t i, double value) {
 
 // Where the dtype is free: labels, gradients and working copies. REQUIRES is_stored(dtype).
 inline double load(Dtype dtype, const void* p, int64_t i) {
-  return dtype == Dtype::f64 ? static_cast<const double*>(p)[i] : static_cast<const float*>(p)[i];
+  double value = 0;
+  dispatch(dtype, [&]<class T>(T) { value = Arithmetic<T>(static_cast<const T*>(p)[i]); });
+  return value;
 }
 inline void store(Dtype dtype, void* p, int64_t i, double value) {
-  if (dtype == Dtype::f64) static_cast<double*>(p)[i] = value;
-  if (dtype == Dtype::f32) static_cast<float*>(p)[i] = float(value);
+  dispatch(dtype, [&]<class T>(T) { static_cast<T*>(p)[i] = T(Arithmetic<T>(value)); });
 }
 
 // term(0) + ... + term(count - 1)

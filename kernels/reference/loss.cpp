@@ -23,7 +23,7 @@ Status sigmoid_cross_entropy(Stream, const SigmoidCrossEntropy& a) {
   if (const Status s = check(a.logits, a.loss, a.dlogits); !s) return s;
   const int64_t N = a.logits.dims[0], C = a.logits.dims[1];
   if (!is_stored(a.labels.dtype) || !is(a.labels, a.labels.dtype, {N, C}))
-    return invalid("labels are not f32 or f64 [N,C]");
+    return invalid("labels are not of a float dtype and [N,C]");
   for (const View& w : {a.positive_weight, a.negative_weight})
     if (w && !is(w, arithmetic_of(a.logits.dtype), {C})) return invalid("a weight is not [C]");
   return dispatch(a.logits.dtype, [&]<class T>(T) {

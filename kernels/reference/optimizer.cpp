@@ -16,7 +16,7 @@ Status gradient_check(Stream, const GradientCheck& a) {
   for (int64_t k = 0; k < a.count; ++k) {
     const ParameterUpdate& item = a.items[k];
     if (!item.gradient || !is_stored(item.gradient_dtype))
-      return invalid("a gradient is absent, or not f32 or f64");
+      return invalid("a gradient is absent, or of no float dtype");
     for (int64_t i = 0; i < item.count; ++i) {
       const double g = load(item.gradient_dtype, item.gradient, i);
       squares += g * g;
@@ -36,7 +36,7 @@ Status optimizer_step(Stream, const OptimizerStep& a) {
     if (!item.value || !item.gradient || !item.moment1 ||
         (a.kind == OptimizerKind::adam && !item.moment2) || !is_stored(item.dtype) ||
         !is_stored(item.gradient_dtype) || !is_stored(item.working_dtype))
-      return invalid("a value, gradient or moment is absent, or not f32 or f64");
+      return invalid("a value, gradient or moment is absent, or of no float dtype");
   }
   if (!a.state->good) return {};
   const double t = double(a.state->step);
@@ -46,20 +46,25 @@ Status optimizer_step(Stream, const OptimizerStep& a) {
       a.clip_norm > 0 ? std::min(1.0, a.clip_norm / (a.state->gradient_norm + 1e-6)) : 1;
   for (int64_t k = 0; k < a.count; ++k) {
     const ParameterUpdate& item = a.items[k];
-    dispatch(item.dtype, [&]<class A>(A) {
+    dispatch(item.dtype, [&]<class T>(T) {
+      using A = Arithmetic<T>;
       const pointwise::UpdateRule<A> rule{A(a.learning_rate),   A(a.momentum), A(a.beta_1),
                                           A(a.beta_2),          A(a.eps),      A(a.gamma),
                                           A(item.weight_decay), A(adam_rate)};
       const A factor = A(clip / a.state->gradient_scale);
-      A *value = static_cast<A*>(item.value), *m1 = static_cast<A*>(item.moment1),
-        *m2 = static_cast<A*>(item.moment2);
+      T *value = static_cast<T*>(item.value), *m1 = static_cast<T*>(item.moment1),
+        *m2 = static_cast<T*>(item.moment2);
       for (int64_t i = 0; i < item.count; ++i) {
         const A g = A(load(item.gradient_dtype, item.gradient, i)) * factor;
-        if (a.kind == OptimizerKind::sgd) rule.sgd(value[i], g, m1[i]);
-        if (a.kind == OptimizerKind::nag) rule.nag(value[i], g, m1[i]);
-        if (a.kind == OptimizerKind::adam) rule.adam(value[i], g, m1[i], m2[i]);
-        if (a.kind == OptimizerKind::rmsprop) rule.rmsprop(value[i], g, m1[i]);
-        if (item.working) store(item.working_dtype, item.working, i, double(value[i]));
+        A w = A(value[i]), m = A(m1[i]), v = m2 ? A(m2[i]) : A(0);
+        if (a.kind == OptimizerKind::sgd) rule.sgd(w, g, m);
+        if (a.kind == OptimizerKind::nag) rule.nag(w, g, m);
+        if (a.kind == OptimizerKind::adam) rule.adam(w, g, m, v);
+        if (a.kind == OptimizerKind::rmsprop) rule.rmsprop(w, g, m);
+        value[i] = T(w);
+        m1[i] = T(m);
+        if (m2) m2[i] = T(v);
+        if (item.working) store(item.working_dtype, item.working, i, double(w));
       }
     });
   }

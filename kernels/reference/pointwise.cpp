@@ -46,7 +46,7 @@ Status fill(Stream, const Fill& a) {
 
 Status convert(Stream, const Convert& a) {
   if (!a.x.data || !a.y.data || a.x.count() != a.y.count() || !is_stored(a.x.dtype))
-    return invalid("x and y have different numbers of elements, or x is not f32 or f64");
+    return invalid("x and y have different numbers of elements, or x is of no float dtype");
   return dispatch(a.y.dtype, [&]<class T>(T) {
     for (int64_t i = 0; i < a.y.count(); ++i) put<T>(a.y, i, load(a.x.dtype, a.x.data, i));
   });

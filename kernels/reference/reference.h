@@ -26,6 +26,8 @@ Status pointwise_backward(Stream, const PointwiseBackward&);
 Status sigmoid_cross_entropy(Stream, const SigmoidCrossEntropy&);
 Status softmax_cross_entropy(Stream, const SoftmaxCrossEntropy&);
 Status augment(Stream, const Augment&);
+Status resize(Stream, const Resize&);
+size_t resize_workspace(const Resize&);
 Status gradient_check(Stream, const GradientCheck&);
 Status optimizer_step(Stream, const OptimizerStep&);
 Status fill(Stream, const Fill&);

@@ -33,6 +33,8 @@ Kernels kernels() {
   k.sigmoid_cross_entropy.run = sigmoid_cross_entropy;
   k.softmax_cross_entropy.run = softmax_cross_entropy;
   k.augment.run = augment;
+  k.resize.run = resize;
+  k.resize.workspace = resize_workspace;
   k.gradient_check.run = gradient_check;
   k.optimizer_step.run = optimizer_step;
   k.fill.run = fill;

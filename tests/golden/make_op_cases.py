@@ -3,6 +3,7 @@
 The test program writes the inputs of its cases; this computes each case from its name and inputs and
 keeps, for every result, its norm and two projections, in op_cases.json beside this file.
 """
+import colorsys
 import json
 import os
 import re
@@ -13,12 +14,15 @@ import tempfile
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 torch.set_default_dtype(torch.float64)
 HERE = os.path.dirname(os.path.abspath(__file__))
 MEAN, STD = np.float32([123.675, 116.28, 103.53]), np.float32([58.395, 57.12, 57.375])
 ITEM = np.dtype([("offset", "<i8"), ("height", "<i4"), ("width", "<i4"), ("channels", "<i4"),
-                 ("crop_y", "<i4"), ("crop_x", "<i4"), ("mirror", "<i4")])
+                 ("crop_y", "<i4"), ("crop_x", "<i4"), ("mirror", "<i4"), ("hue", "<i4"),
+                 ("lightness", "<i4"), ("saturation", "<i4"), ("transform", "<i4"),
+                 ("affine", "<f4", 6), ("border", "<i4"), ("reserved", "<i4")])
 
 
 def nchw(t):
@@ -58,6 +62,36 @@ def sigmoid_cross_entropy(name, z, y, w_pos, w_neg):
     return torch.where(known, loss, 0).mean().reshape(1)
 
 
+def warped(image, affine, border):
+    """Bilinear at affine * (x, y, 1), the border's level outside, rounded half up."""
+    height, width, _ = image.shape
+    padded = np.pad(image.astype(np.float64), ((2, 2), (2, 2), (0, 0)), constant_values=border)
+    y, x = np.mgrid[0:height, 0:width]
+    m = affine.astype(np.float64)
+    from_x = np.clip(m[0] * x + m[1] * y + m[2], -2, width + 0.999)
+    from_y = np.clip(m[3] * x + m[4] * y + m[5], -2, height + 0.999)
+    left, top = np.floor(from_x).astype(int), np.floor(from_y).astype(int)
+    right, down = (from_x - left)[..., None], (from_y - top)[..., None]
+    at = lambda dy, dx: padded[top + dy + 2, left + dx + 2]
+    upper = at(0, 0) * (1 - right) + at(0, 1) * right
+    lower = at(1, 0) * (1 - right) + at(1, 1) * right
+    return np.floor(upper * (1 - down) + lower * down + 0.5)
+
+
+def recoloured(image, hue, lightness, saturation):
+    """Shifts in 8-bit HLS by the standard library's colorsys, one pixel at a time."""
+    half_up = lambda v: int(np.floor(v + 0.5 + 1e-9))  # a half may have lost its last bit
+    clamp = lambda v, high: min(max(v, 0), high)
+    out = np.empty_like(image, dtype=np.float64)
+    for place in np.ndindex(image.shape[:2]):
+        h, l, s = colorsys.rgb_to_hls(*(image[place] / 255.0))
+        h = clamp(half_up(h * 180) + hue, 180) / 180
+        l = clamp(half_up(l * 255) + lightness, 255) / 255
+        s = clamp(half_up(s * 255) + saturation, 255) / 255
+        out[place] = [clamp(half_up(v * 255), 255) for v in colorsys.hls_to_rgb(h, l, s)]
+    return out
+
+
 def augment(name, pixels, items):
     shape = [int(v) for v in re.search(r"-> \[(.*)\]", name).group(1).split(",")]
     y = np.empty(shape)
@@ -65,10 +99,41 @@ def augment(name, pixels, items):
         size = k["height"] * k["width"] * k["channels"]
         image = np.frombuffer(bytes(pixels), "u1")[k["offset"]:k["offset"] + size]
         image = image.reshape(k["height"], k["width"], k["channels"])
+        if k["transform"]:
+            image = warped(image, k["affine"], k["border"])
         image = image[k["crop_y"]:, k["crop_x"]:][:shape[1], :shape[2]]
+        shifts = [int(k[name]) for name in ("hue", "lightness", "saturation")]
+        if any(shifts):
+            image = recoloured(np.broadcast_to(image, (*image.shape[:2], 3)), *shifts)[..., :shape[3]]
         y[n] = image[:, ::-1] if k["mirror"] else image
     c = shape[3]
     return torch.tensor((y - np.float64(MEAN[:c])) / np.float64(STD[:c]))
+
+
+def resize(name, x):
+    """Pillow's, channel by channel; without antialias the same triangle, never widened."""
+    height, width = map(int, re.search(r"to (\d+) x (\d+)", name).groups())
+    y = np.empty((x.shape[0], height, width, x.shape[3]))
+    for n, c in np.ndindex(x.shape[0], x.shape[3]):
+        plane = x[n, :, :, c]
+        if "linear" in name:
+            for axis, size in ((1, width), (0, height)):
+                plane = linear_axis(plane, axis, size)
+            y[n, :, :, c] = plane
+        else:
+            y[n, :, :, c] = Image.fromarray(plane).resize((width, height), Image.BILINEAR)
+    return torch.tensor(y)
+
+
+def linear_axis(plane, axis, size):
+    rows = np.moveaxis(plane.astype(np.float64), axis, 0)
+    place = (np.arange(size) + 0.5) * (len(rows) / size) - 0.5
+    low = np.floor(place).astype(int)
+    # Weights have 22 bits behind the point, which decides where a sum lies between two levels.
+    weight = lambda part: np.floor(0.5 + part * 2**22).reshape(-1, *[1] * (rows.ndim - 1))
+    edge = lambda i: rows[np.clip(i, 0, len(rows) - 1)]
+    sums = edge(low) * weight(1 - (place - low)) + edge(low + 1) * weight(place - low)
+    return np.moveaxis(np.floor(sums / 2**22 + 0.5), 0, axis)
 
 
 def optimizer(name, inputs):
@@ -111,7 +176,8 @@ def optimizer(name, inputs):
                 m[k] = gamma * m[k] + (1 - gamma) * g * g
                 w -= lr * g / torch.sqrt(m[k] + eps)
     moments = [p for pair in zip(m, v) for p in pair] if kind == "adam" else m
-    return [torch.tensor([norm, t, skipped, bad, carried, loss_scale])] + moments
+    working = [] if "bad" in name else [values[0].clone(), values[2].clone()]
+    return [torch.tensor([norm, t, skipped, bad, carried, loss_scale])] + moments + working
 
 
 def run(name, x):
@@ -144,6 +210,8 @@ def run(name, x):
         return F.cross_entropy(x[0], x[1].long()).reshape(1)
     if op == "augment":
         return augment(name, *x)
+    if op == "resize":
+        return resize(name, *x)
     if op == "optimizer":
         return optimizer(name, x)
     if op == "fill":

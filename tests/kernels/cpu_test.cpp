@@ -413,11 +413,11 @@ TEST_CASE("gradient check and optimizer step") {
             }
             StepState state;
             state.loss_scale = 8;
-            REQUIRE(call(k.gradient_check, {items.data(), 4, &state, {}, {}}));
+            REQUIRE(call(k.gradient_check, {items.data(), nullptr, 4, &state, {}, {}}));
             Tensor norm({1});
             norm.f()[0] = float(state.gradient_norm);
-            REQUIRE(call(k.optimizer_step,
-                         {kind, items.data(), 4, &state, .1, .9, .9, .999, 1e-8, .9, clip}));
+            REQUIRE(call(k.optimizer_step, {kind, items.data(), nullptr, 4, &state, .1, .9, .9,
+                                            .999, 1e-8, .9, clip}));
             w.insert(w.end(), m.begin(), m.end());
             w.insert(w.end(), v.begin(), v.end());
             w.push_back(norm);
@@ -435,14 +435,14 @@ TEST_CASE("a gradient that is not finite is found and skips the step") {
           {w.f(), g0.f(), g0.f(), g0.f(), nullptr, 100, Dtype::f32, Dtype::f32, Dtype::f32, 0},
           {w.f(), g1.f(), g0.f(), g0.f(), nullptr, 70001, Dtype::f32, Dtype::f32, Dtype::f32, 0}};
       StepState state;
-      REQUIRE(call(isa.kernels.gradient_check, {items, 2, &state, {}, {}}));
+      REQUIRE(call(isa.kernels.gradient_check, {items, nullptr, 2, &state, {}, {}}));
       CHECK(state.good == 1);  // huge is not infinite
       g1.f()[70000] = bad;
-      REQUIRE(call(isa.kernels.gradient_check, {items, 2, &state, {}, {}}));
+      REQUIRE(call(isa.kernels.gradient_check, {items, nullptr, 2, &state, {}, {}}));
       CHECK(state.first_bad == 1);
       const Tensor before = w.copy();
       REQUIRE(call(isa.kernels.optimizer_step,
-                   {OptimizerKind::sgd, items, 2, &state, .1, .9, .9, .999, 1e-8, .9, 0}));
+                   {OptimizerKind::sgd, items, nullptr, 2, &state, .1, .9, .9, .999, 1e-8, .9, 0}));
       CHECK(same_bits(before, w));
     }
 }

@@ -1,10 +1,13 @@
 #include "tests/ops/op_cases.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
 #include "engine/host_values.h"
 #include "engine/optim/optimizer.h"
+#include "kernels/half.h"
 
 namespace pneuma::testing {
 namespace {
@@ -33,6 +36,14 @@ std::string titled(std::string name, const std::string& what) {
 }
 
 Input differentiable(Shape shape, Draw draw) { return {shape, std::move(draw), true}; }
+Input master(Shape shape, Draw draw, bool gradient = false) {
+  return {shape, std::move(draw), gradient, {}, false, true};
+}
+
+double rounded(double value, Dtype dtype) {
+  const float v = float(value);
+  return dtype == Dtype::f16 ? Half(v) : dtype == Dtype::bf16 ? Bfloat16(v) : v;
+}
 
 OpCase convolution(const char* name, Shape x, Shape w, int stride, int padding) {
   const double fan_in = double(w[1] * w[2] * w[3]);
@@ -59,10 +70,10 @@ OpCase batch_norm(Fused fused, Shape x, bool gamma = true, bool training = true,
                       training ? "" : " inference"),
           {{x, std::move(draw), training},
            {x, normal(), training && fused == Fused::add_relu},
-           {c, uniform(0.5, 2), training && gamma},
-           {c, normal(), training},
-           {c, normal()},
-           {c, uniform(0.5, 2)}},
+           master(c, uniform(0.5, 2), training && gamma),
+           master(c, normal(), training),
+           master(c, normal()),
+           master(c, uniform(0.5, 2))},
           [=](Context& ctx, const Tensors& in) {
             const ops::BatchNormTensors t{gamma ? in[2] : Tensor(), in[3], in[4], in[5]};
             return Tensors{fused == Fused::plain  ? ops::batch_norm(ctx, in[0], t)
@@ -97,7 +108,7 @@ OpCase linear(int64_t n, int64_t i, int64_t o) {
   return {
       fmt::format("linear {} x {} -> {}", n, i, o),
       {differentiable({n, i}, normal()),
-       differentiable({o, i}, normal(0, 1 / std::sqrt(double(i)))), differentiable({o}, normal())},
+       differentiable({o, i}, normal(0, 1 / std::sqrt(double(i)))), master({o}, normal(), true)},
       [](Context& ctx, const Tensors& in) {
         return Tensors{ops::linear(ctx, in[0], in[1], in[2])};
       },
@@ -127,10 +138,8 @@ Tensor state_tensor(Context& ctx, double loss_scale) {
 OpCase sigmoid_loss(const char* what, int64_t n, int64_t c, Draw logits, bool weights, bool unknown,
                     double scale = 1) {
   return {titled(fmt::format("sigmoid_cross_entropy {} x {}", n, c), what),
-          {differentiable({n, c}, std::move(logits)),
-           {{n, c}, label(unknown)},
-           {{c}, uniform(0.5, 20)},
-           {{c}, uniform(0.5, 2)}},
+          {differentiable({n, c}, std::move(logits)), master({n, c}, label(unknown)),
+           master({c}, uniform(0.5, 20)), master({c}, uniform(0.5, 2))},
           [=](Context& ctx, const Tensors& in) {
             const Tensor state = state_tensor(ctx, scale);
             return Tensors{ops::sigmoid_cross_entropy(
@@ -175,7 +184,7 @@ OpCase optimizer(OptimizerKind kind, const char* what, OptimizerSettings setting
   settings.kind = kind;
   std::vector<Input> inputs;
   for (const Shape& s : {Shape{5, 7}, Shape{1}, Shape{3, 3, 2, 9}, Shape{1000}}) {
-    inputs.push_back({s, normal()});
+    inputs.push_back(master(s, normal()));
     inputs.push_back({s, normal(0, loss_scale)});
   }
   return {
@@ -184,7 +193,10 @@ OpCase optimizer(OptimizerKind kind, const char* what, OptimizerSettings setting
         Parameters p;
         for (size_t k = 0; k < in.size() / 2; ++k) {
           const Role role = k == 1 ? Role::bias : Role::weight;
-          p.parameters.push_back({fmt::format("w{}", k), role, in[2 * k], in[2 * k + 1]});
+          p.parameters.push_back({fmt::format("w{}", k), role, in[2 * k], in[2 * k + 1], {}});
+          // Every other one with a copy that kernels read.
+          if (k % 2 == 0)
+            p.parameters[k].working = ctx.persistent(in[2 * k].shape(), in[2 * k + 1].dtype());
         }
         ScalerPolicy scaler;
         scaler.dynamic = true;
@@ -208,6 +220,8 @@ OpCase optimizer(OptimizerKind kind, const char* what, OptimizerSettings setting
         out.push_back(ctx.persistent({6}, ctx.precision().master));
         set_values(ctx, out[0], std::span<const double>(numbers));
         for (const Buffer& m : optimizer.moments()) out.push_back(m.value);
+        for (const Parameter& parameter : p.parameters)
+          if (!bad && parameter.working) out.push_back(parameter.working);
         return out;
       },
       kind == OptimizerKind::adam ? 128.0 : 16.0};  // 1 - beta_2 in f32 is 1e-5 off, as in MXNet
@@ -223,9 +237,12 @@ OpCase fill(Shape shape, double value) {
           1};
 }
 
-OpCase convert(Shape shape, bool add) {
-  return {fmt::format("convert {}{}", shape.text(), add ? " and add" : ""),
-          {{shape, normal()}, {shape, normal()}},
+OpCase convert(Shape shape, bool add, bool to_master) {
+  Input x{shape, normal()}, y{shape, normal()};
+  (to_master ? y : x).master = true;
+  return {fmt::format("convert {}{}{}", shape.text(), to_master ? " to master" : " from master",
+                      add ? " and add" : ""),
+          {x, y},
           [=](Context& ctx, const Tensors& in) {
             Gradient y{in[1].view()};
             y.add = add;
@@ -233,6 +250,23 @@ OpCase convert(Shape shape, bool add) {
             return Tensors{in[1]};
           },
           1};
+}
+
+OpCase resize(Shape x, int64_t height, int64_t width, bool antialias) {
+  std::vector<uint8_t> pixels(size_t(x.count()));
+  Random random(1, Purpose::test);
+  for (uint8_t& p : pixels) p = uint8_t(random.below(256));
+  OpCase c{
+      fmt::format("resize {} to {} x {}{}", x.text(), height, width, antialias ? "" : " linear"),
+      {{x, {}, false, pixels}},
+      [=](Context& ctx, const Tensors& in) {
+        const Tensor y = ctx.persistent({x[0], height, width, x[3]}, Dtype::u8);
+        ctx.run(&Kernels::resize, {in[0].view(), y.view(), antialias, {}});
+        return Tensors{y};
+      },
+      0};
+  c.gaps = {"cpu"};  // there data/ resizes while it decodes
+  return c;
 }
 
 }  // namespace
@@ -305,6 +339,15 @@ std::vector<OpCase> op_cases() {
   cases.push_back(
       augment("gray", {{0, 8, 17, 1, 0, 0, 0}, {0, 30, 20, 1, 22, 3, 1}}, {2, 8, 17, 3}));
   cases.push_back(augment("gray to one", {{0, 6, 5, 1, 1, 1, 1}}, {1, 4, 4, 1}));
+  // Numbers of few bits, so that no place between two pixels is rounded.
+  AugmentItem turned{0, 14, 13, 3, 2, 1, 1, -20, 30, 50, 1};
+  std::ranges::copy(std::to_array({0.9375f, -0.1875f, 1.5f, 0.1875f, 1.0625f, -2.25f}),
+                    turned.affine);
+  turned.border = 127;
+  AugmentItem tinted{0, 12, 12, 1, 0, 2, 0, 90, -40, 120};
+  cases.push_back(augment("affine, colour", {turned, tinted}, {2, 11, 10, 3}));
+  turned.channels = 1;
+  cases.push_back(augment("affine, one channel", {turned}, {1, 9, 12, 1}));
   for (const OptimizerKind kind :
        {OptimizerKind::sgd, OptimizerKind::nag, OptimizerKind::adam, OptimizerKind::rmsprop}) {
     cases.push_back(optimizer(kind, "", {.learning_rate = 0.01}, 1));
@@ -313,34 +356,39 @@ std::vector<OpCase> op_cases() {
     cases.push_back(optimizer(kind, "a bad step", {.learning_rate = 0.01}, 8, true));
   }
   for (const double value : {0.0, -1.5}) cases.push_back(fill({3, 37}, value));
-  cases.push_back(convert({3, 37}, false));
-  cases.push_back(convert({3, 37}, true));
+  for (const bool to_master : {false, true})
+    for (const bool add : {false, true}) cases.push_back(convert({3, 37}, add, to_master));
+  cases.push_back(resize({2, 9, 13, 1}, 5, 7, true));
+  cases.push_back(resize({1, 6, 5, 3}, 17, 11, true));
+  cases.push_back(resize({1, 40, 33, 4}, 11, 8, false));
   return cases;
 }
 
-std::vector<std::vector<double>> draw_inputs(const OpCase& c) {
+std::vector<std::vector<double>> draw_inputs(const OpCase& c, Dtype activation) {
   std::vector<std::vector<double>> all;
   for (size_t k = 0; k < c.inputs.size(); ++k) {
     Random random(7, Purpose::test, uint32_t(k));
     std::vector<double> values;
     if (c.inputs[k].draw)
       for (int64_t i = c.inputs[k].shape.count(); i > 0; --i)
-        values.push_back(double(float(c.inputs[k].draw(random))));
+        values.push_back(
+            rounded(c.inputs[k].draw(random), c.inputs[k].master ? Dtype::f32 : activation));
     all.push_back(values);
   }
   return all;
 }
 
-std::vector<double> output_gradient(int64_t count) {
+std::vector<double> output_gradient(int64_t count, Dtype activation) {
   Random random(8, Purpose::test);
   std::vector<double> dy(size_t(count), 1.0);  // a loss is its own end
   if (count > 1)
-    for (double& d : dy) d = double(float(random.normal()));
+    for (double& d : dy) d = rounded(random.normal(), activation);
   return dy;
 }
 
 std::vector<Result> execute(Context& ctx, const OpCase& c, Use use,
-                            const std::vector<std::vector<double>>& inputs, bool backward) {
+                            const std::vector<std::vector<double>>& inputs, bool backward,
+                            Dtype activation) {
   Tensors in;
   Tape tape;
   bool wanted = false;
@@ -348,7 +396,8 @@ std::vector<Result> execute(Context& ctx, const OpCase& c, Use use,
     const Input& input = c.inputs[k];
     const Dtype dtype = !input.bytes.empty() ? Dtype::u8
                         : input.integer      ? Dtype::i32
-                                             : ctx.precision().master;
+                        : input.master       ? ctx.precision().master
+                                             : ctx.precision().activation();
     in.push_back(ctx.persistent(input.shape, dtype));
     if (dtype == Dtype::u8) {
       ctx.upload(in[k], input.bytes.data(), input.bytes.size());
@@ -366,18 +415,22 @@ std::vector<Result> execute(Context& ctx, const OpCase& c, Use use,
   ctx.tape = backward ? &tape : nullptr;
   std::vector<Result> results;
   Tensors out = c.run(ctx, in);
-  if (use == Use::twice) out[0] = ops::add(ctx, out[0], c.run(ctx, in)[0]);
+  const bool number = out[0].dtype() != Dtype::u8;
+  if (use == Use::twice && number) out[0] = ops::add(ctx, out[0], c.run(ctx, in)[0]);
   for (size_t k = 0; k < out.size(); ++k)
-    results.push_back({fmt::format("result {}", k), get_values(ctx, out[k])});
+    results.push_back({fmt::format("result {}", k), get_values(ctx, out[k]), out[k].dtype()});
   if (backward) {
     const Tensor dy = ctx.tensor(out[0].shape(), out[0].dtype());
-    set_values(ctx, dy, std::span<const double>(output_gradient(dy.shape().count())));
+    set_values(ctx, dy, std::span<const double>(output_gradient(dy.shape().count(), activation)));
     tape.backward(ctx, out[0], dy);
   }
   for (size_t k = 0; k < in.size(); ++k) {
     const Tensor gradient = tape.gradient_of(in[k]);
-    if (gradient) results.push_back({fmt::format("gradient {}", k), get_values(ctx, gradient)});
-    results.push_back({fmt::format("input {} afterwards", k), get_values(ctx, in[k])});
+    if (gradient)
+      results.push_back(
+          {fmt::format("gradient {}", k), get_values(ctx, gradient), gradient.dtype()});
+    results.push_back(
+        {fmt::format("input {} afterwards", k), get_values(ctx, in[k]), in[k].dtype()});
   }
   ctx.tape = nullptr;
   return results;

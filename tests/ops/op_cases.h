@@ -18,6 +18,7 @@ struct Input {
   bool gradient = false;                // whether the op gives one
   std::vector<uint8_t> bytes = {};      // instead: the contents, dtype u8
   bool integer = false;                 // i32
+  bool master = false;  // of the policy's master dtype, as weights' masters and statistics are
 };
 
 struct OpCase {
@@ -25,7 +26,7 @@ struct OpCase {
   std::vector<Input> inputs;
   // Runs the op; backward begins at the first result. The others are compared too.
   std::function<std::vector<Tensor>(Context&, const std::vector<Tensor>&)> run;
-  // Largest error of a result over its largest magnitude, in eps of the dtype.
+  // Largest error of a result over its largest magnitude, in eps of the result's dtype.
   double tolerance = 16;
   bool training = true;
   bool smooth = true;                  // differences make sense: no ties, no kinks within a step
@@ -41,15 +42,19 @@ std::vector<OpCase> op_cases();
 struct Result {
   std::string what;  // "result 0", "gradient 1", "input 4 afterwards"
   std::vector<double> values;
+  Dtype dtype;
 };
 
 enum class Use { once, twice };  // twice: the op runs twice on its inputs, so that gradients add up
 
-std::vector<std::vector<double>> draw_inputs(const OpCase&);
+// Rounded to what a policy of this activation dtype can hold, so that the oracle sees the same.
+std::vector<std::vector<double>> draw_inputs(const OpCase&, Dtype activation = Dtype::f32);
 // Runs a case forward from these inputs and, where it gives gradients and `backward` is asked for,
-// backward from output_gradient() of its first result.
+// backward from output_gradient() of its first result, rounded to `activation`.
 std::vector<Result> execute(Context&, const OpCase&, Use,
-                            const std::vector<std::vector<double>>& inputs, bool backward = true);
-std::vector<double> output_gradient(int64_t count);  // fixed numbers; 1 for a loss
+                            const std::vector<std::vector<double>>& inputs, bool backward = true,
+                            Dtype activation = Dtype::f32);
+// Fixed numbers; 1 for a loss.
+std::vector<double> output_gradient(int64_t count, Dtype activation = Dtype::f32);
 
 }  // namespace pneuma::testing
