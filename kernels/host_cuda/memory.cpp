@@ -19,12 +19,10 @@ namespace {
 
 constexpr size_t kPage = 4096;
 constexpr uint8_t kGuardByte = 0xC5;
-constexpr size_t kRemembered = 4096;  // freed allocations that a fault can still name
 
 std::mutex mutex;
-std::map<uintptr_t, Allocation> allocations;  // by begin, live ones and the last freed ones
-std::vector<uintptr_t> freed;                 // a ring
-size_t freed_next = 0, used = 0, live_bytes = 0;
+std::map<uintptr_t, Allocation> allocations;  // by begin, live and freed ones
+size_t used = 0, live_bytes = 0;
 int64_t count = 0;
 
 size_t round_up(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
@@ -36,20 +34,12 @@ void* reserve(size_t bytes, int protection) {
 }
 
 bool open_arena() {
-  for (int bits = 40; !arena.begin && bits >= 33; --bits) {
-    const size_t size = size_t(1) << bits;
-    void* data = reserve(size, PROT_NONE);
-    void* states = reserve(size, PROT_READ | PROT_WRITE);
-    void* granules = reserve(size / kGranule * sizeof(Granule), PROT_READ | PROT_WRITE);
-    if (data && states && granules) {
-      arena = {uintptr_t(data), size, static_cast<uint8_t*>(states),
-               static_cast<Granule*>(granules)};
-      break;
-    }
-    if (data) munmap(data, size);
-    if (states) munmap(states, size);
-    if (granules) munmap(granules, size / kGranule * sizeof(Granule));
-  }
+  constexpr size_t size = size_t(1) << 40;
+  void* data = reserve(size, PROT_NONE);
+  void* states = reserve(size, PROT_READ | PROT_WRITE);
+  void* granules = reserve(size / kGranule * sizeof(Granule), PROT_READ | PROT_WRITE);
+  if (data && states && granules)
+    arena = {uintptr_t(data), size, static_cast<uint8_t*>(states), static_cast<Granule*>(granules)};
   return arena.begin != 0;
 }
 
@@ -68,15 +58,18 @@ const Allocation* nearest(uintptr_t address) {  // REQUIRES the mutex
   return best;
 }
 
-bool guard_is_whole(const Allocation& a) {
-  const auto* p = reinterpret_cast<const uint8_t*>(a.begin);
-  for (size_t i = 1; i <= kGuard; ++i)
-    if (p[-ptrdiff_t(i)] != kGuardByte || p[a.bytes + i - 1] != kGuardByte) return false;
-  return true;
+void fill_guards(uintptr_t begin, size_t bytes) {
+  std::memset(reinterpret_cast<void*>(begin - kGuard), kGuardByte, kGuard);
+  std::memset(reinterpret_cast<void*>(begin + bytes), kGuardByte, kGuard);
 }
 
 void verify(const Allocation& a) {
-  if (guard_is_whole(a)) return;
+  const auto* p = reinterpret_cast<const uint8_t*>(a.begin);
+  bool whole = true;
+  for (size_t i = 0; i < kGuard; ++i)
+    whole &= (p - kGuard)[i] == kGuardByte && p[a.bytes + i] == kGuardByte;
+  if (whole) return;
+  fill_guards(a.begin, a.bytes);
   report(FaultKind::out_of_bounds, "guard", a.begin,
          text("Something wrote just outside of allocation %lld of %zu bytes without being seen.",
               (long long)a.number, a.bytes));
@@ -100,8 +93,7 @@ cudaError_t allocate(void** memory, size_t bytes, bool pinned) {
       return cudaErrorMemoryAllocation;
     begin = arena.begin + used + kGuard;
     used += slot;
-    std::memset(reinterpret_cast<void*>(begin - kGuard), kGuardByte, kGuard);
-    std::memset(reinterpret_cast<void*>(begin + bytes), kGuardByte, kGuard);
+    fill_guards(begin, bytes);
     std::memset(arena.state(begin), pinned ? written : unwritten, bytes);
   }
   allocations[begin] = {begin, bytes, pinned, false, ++count};
@@ -139,13 +131,6 @@ cudaError_t release(void* memory, bool pinned) {
   const uintptr_t granules_end = uintptr_t(&arena.granule(begin + a.bytes)) / kPage * kPage;
   if (granules < granules_end)
     give_back(reinterpret_cast<void*>(granules), granules_end - granules);
-  if (freed.size() < kRemembered) {
-    freed.push_back(begin);
-  } else {
-    allocations.erase(freed[freed_next]);
-    freed[freed_next] = begin;
-    freed_next = (freed_next + 1) % kRemembered;
-  }
   return cudaSuccess;
 }
 
@@ -163,16 +148,15 @@ std::string describe(uintptr_t address) {
   const Allocation* a = nearest(address);
   if (!a) return "where nothing was allocated";
   const uintptr_t end = a->begin + a->bytes;
-  const char* kind = a->pinned ? "pinned allocation" : "allocation";
-  const char* state = a->freed ? ", which was freed" : "";
-  if (address < a->begin)
-    return text("%zu bytes before %s %lld of %zu bytes%s", size_t(a->begin - address), kind,
-                (long long)a->number, a->bytes, state);
-  if (address >= end)
-    return text("%zu bytes behind the end of %s %lld of %zu bytes%s", size_t(address - end), kind,
-                (long long)a->number, a->bytes, state);
-  return text("at byte %zu of %s %lld of %zu bytes%s", size_t(address - a->begin), kind,
-              (long long)a->number, a->bytes, state);
+  const bool before = address < a->begin, behind = address >= end;
+  return text("%s %zu %s %sallocation %lld of %zu bytes%s", before || behind ? "" : "at byte",
+              before ? a->begin - address : address - (behind ? end : a->begin),
+              before   ? "bytes before"
+              : behind ? "bytes behind the end of"
+                       : "of",
+              a->pinned ? "pinned " : "", (long long)a->number, a->bytes,
+              a->freed ? ", which was freed" : "")
+      .substr(before || behind);
 }
 
 bool in_bounds(uintptr_t address, size_t bytes) {
@@ -240,17 +224,7 @@ cudaError_t cudaMallocHost(void** memory, size_t bytes) {
   ++counting().pinned_allocations;
   return remember(allocate(memory, bytes, true));
 }
-cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned) {
-  return cudaMallocHost(memory, bytes);
-}
 cudaError_t cudaFreeHost(void* memory) {
   ++counting().frees;
   return remember(release(memory, true));
-}
-cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
-  if (!free || !total) return remember(cudaErrorInvalidValue);
-  std::lock_guard lock(mutex);
-  *total = settings().memory;
-  *free = *total - std::min(*total, live_bytes);
-  return cudaSuccess;
 }
