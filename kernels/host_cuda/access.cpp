@@ -42,8 +42,7 @@ void Block::access_global(const Access& a) {
   if (!all_written(states, a.bytes)) {
     const auto* bad = static_cast<uint8_t*>(std::memchr(states, nobodys, a.bytes));
     if (bad && checks(check_bounds))
-      fail(find_allocation(a.address).freed ? FaultKind::use_after_free : FaultKind::out_of_bounds,
-           a.site,
+      fail(is_freed(a.address) ? FaultKind::use_after_free : FaultKind::out_of_bounds, a.site,
            words(a) + ", of which the first bad one is " +
                describe(a.address + size_t(bad - states)));
     if (!bad && (!a.writes || a.atomic) && checks(check_unwritten))

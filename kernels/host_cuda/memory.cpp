@@ -6,7 +6,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
-#include <vector>
+#include <set>
 
 #include "kernels/host_cuda/faults.h"
 #include "kernels/host_cuda/state.h"
@@ -22,6 +22,7 @@ constexpr uint8_t kGuardByte = 0xC5;
 
 std::mutex mutex;
 std::map<uintptr_t, Allocation> allocations;  // by begin, live and freed ones
+std::set<uintptr_t> live;                     // begins
 size_t used = 0, live_bytes = 0;
 int64_t count = 0;
 
@@ -43,19 +44,10 @@ bool open_arena() {
   return arena.begin != 0;
 }
 
-void give_back(void* begin, size_t bytes) { madvise(begin, bytes, MADV_DONTNEED); }
-
-const Allocation* nearest(uintptr_t address) {  // REQUIRES the mutex
-  auto after = allocations.upper_bound(address);
-  const Allocation* best = nullptr;
-  size_t distance = SIZE_MAX;
-  if (after != allocations.begin()) {
-    best = &std::prev(after)->second;
-    const uintptr_t end = best->begin + best->bytes;
-    distance = address < end ? 0 : address - end;
-  }
-  if (after != allocations.end() && after->first - address < distance) best = &after->second;
-  return best;
+// Memory of whole pages between the two.
+void give_back(void* begin, void* end) {
+  const uintptr_t first = round_up(uintptr_t(begin), kPage), last = uintptr_t(end) / kPage * kPage;
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
 }
 
 void fill_guards(uintptr_t begin, size_t bytes) {
@@ -97,6 +89,7 @@ cudaError_t allocate(void** memory, size_t bytes, bool pinned) {
     std::memset(arena.state(begin), pinned ? written : unwritten, bytes);
   }
   allocations[begin] = {begin, bytes, pinned, false, ++count};
+  live.insert(begin);
   if (!pinned) live_bytes += bytes;
   *memory = reinterpret_cast<void*>(begin);
   return cudaSuccess;
@@ -106,15 +99,12 @@ cudaError_t allocate(void** memory, size_t bytes, bool pinned) {
 cudaError_t release(void* memory, bool pinned) {
   if (!memory) return cudaSuccess;
   const uintptr_t begin = uintptr_t(memory);
-  {
-    std::lock_guard lock(mutex);
-    auto found = allocations.find(begin);
-    if (found == allocations.end() || found->second.freed || found->second.pinned != pinned)
-      return cudaErrorInvalidValue;
-  }
-  finish_before_free(memory, find_allocation(begin).bytes);
+  const Allocation found = find_allocation(begin);
+  if (found.begin != begin || found.freed || found.pinned != pinned) return cudaErrorInvalidValue;
+  finish_before_free(memory, found.bytes);
   std::lock_guard lock(mutex);
   Allocation& a = allocations[begin];
+  live.erase(begin);
   if (!pinned) live_bytes -= a.bytes;
   if (kSanitized) {
     allocations.erase(begin);
@@ -123,14 +113,11 @@ cudaError_t release(void* memory, bool pinned) {
   }
   verify(a);
   a.freed = true;
-  void* slot = reinterpret_cast<void*>(begin - kGuard);
-  give_back(slot, slot_bytes(a.bytes));
-  mprotect(slot, slot_bytes(a.bytes), PROT_NONE);
-  give_back(arena.state(begin - kGuard), slot_bytes(a.bytes));
-  const uintptr_t granules = round_up(uintptr_t(&arena.granule(begin)), kPage);
-  const uintptr_t granules_end = uintptr_t(&arena.granule(begin + a.bytes)) / kPage * kPage;
-  if (granules < granules_end)
-    give_back(reinterpret_cast<void*>(granules), granules_end - granules);
+  const uintptr_t slot = begin - kGuard, end = slot + slot_bytes(a.bytes);
+  give_back(reinterpret_cast<void*>(slot), reinterpret_cast<void*>(end));
+  mprotect(reinterpret_cast<void*>(slot), end - slot, PROT_NONE);
+  give_back(arena.state(slot), arena.state(end));
+  give_back(&arena.granule(slot), &arena.granule(end));
   return cudaSuccess;
 }
 
@@ -138,38 +125,33 @@ cudaError_t release(void* memory, bool pinned) {
 
 Allocation find_allocation(uintptr_t address) {
   std::lock_guard lock(mutex);
-  const Allocation* a = nearest(address);
-  if (!a || address + kGuard < a->begin || address >= a->begin + a->bytes + kGuard) return {};
-  return *a;
+  const auto after = allocations.upper_bound(address + kGuard);
+  return after == allocations.begin() ? Allocation{} : std::prev(after)->second;
 }
 
 std::string describe(uintptr_t address) {
-  std::lock_guard lock(mutex);
-  const Allocation* a = nearest(address);
-  if (!a) return "where nothing was allocated";
-  const uintptr_t end = a->begin + a->bytes;
-  const bool before = address < a->begin, behind = address >= end;
-  return text("%s %zu %s %sallocation %lld of %zu bytes%s", before || behind ? "" : "at byte",
-              before ? a->begin - address : address - (behind ? end : a->begin),
-              before   ? "bytes before"
-              : behind ? "bytes behind the end of"
-                       : "of",
-              a->pinned ? "pinned " : "", (long long)a->number, a->bytes,
-              a->freed ? ", which was freed" : "")
-      .substr(before || behind);
+  const Allocation a = find_allocation(address);
+  const uintptr_t end = a.begin + a.bytes;
+  const std::string where = address < a.begin ? text("%zu bytes before", a.begin - address)
+                            : address < end   ? text("at byte %zu of", address - a.begin)
+                                              : text("%zu bytes behind the end of", address - end);
+  return text("%s %sallocation %lld of %zu bytes%s", where.c_str(), a.pinned ? "pinned " : "",
+              (long long)a.number, a.bytes, a.freed ? ", which was freed" : "");
 }
 
 bool in_bounds(uintptr_t address, size_t bytes) {
-  std::lock_guard lock(mutex);
-  const Allocation* a = nearest(address);
-  return a && !a->freed && address >= a->begin && address - a->begin <= a->bytes &&
-         bytes <= a->bytes - (address - a->begin);
+  const Allocation a = find_allocation(address);
+  return !a.freed && address - a.begin <= a.bytes && bytes <= a.bytes - (address - a.begin);
 }
-
-bool is_pinned(const void* address) {
-  std::lock_guard lock(mutex);
-  const Allocation* a = nearest(uintptr_t(address));
-  return a && a->pinned && !a->freed && uintptr_t(address) - a->begin < a->bytes;
+bool is_freed(uintptr_t address) {
+  const Allocation a = find_allocation(address);
+  return a.freed && address - a.begin < a.bytes;
+}
+bool is_pinned(const void* memory) {
+  return in_bounds(uintptr_t(memory), 1) && find_allocation(uintptr_t(memory)).pinned;
+}
+bool is_device(const void* memory) {
+  return (arena.has(uintptr_t(memory)) || in_bounds(uintptr_t(memory), 1)) && !is_pinned(memory);
 }
 
 size_t first_unwritten(uintptr_t address, size_t bytes) {
@@ -183,29 +165,23 @@ void mark_written(uintptr_t address, size_t bytes) {
 }
 
 void copy_states(uintptr_t to, uintptr_t from, size_t bytes) {
-  if (kSanitized || !arena.has(to)) return;
-  if (is_pinned(reinterpret_cast<void*>(to)) || !arena.has(from)) return mark_written(to, bytes);
-  std::memmove(arena.state(to), arena.state(from), bytes);
+  if (!kSanitized && arena.has(to) && arena.has(from))
+    std::memmove(arena.state(to), arena.state(from), bytes);
 }
 
 void verify_guards() {
   if (kSanitized || !(settings().checks & check_bounds)) return;
   std::lock_guard lock(mutex);
-  for (const auto& [begin, a] : allocations)
-    if (!a.freed) verify(a);
+  for (uintptr_t begin : live) verify(allocations[begin]);
 }
 
 size_t leaked_allocations() {
   std::lock_guard lock(mutex);
-  size_t leaks = 0;
-  for (const auto& [begin, a] : allocations) {
-    if (a.freed) continue;
-    ++leaks;
+  for (uintptr_t begin : live)
     report(FaultKind::leak, "memory", begin,
-           text("%s %lld of %zu bytes was never freed.",
-                a.pinned ? "Pinned allocation" : "Allocation", (long long)a.number, a.bytes));
-  }
-  return leaks;
+           text("Allocation %lld of %zu bytes was never freed.",
+                (long long)allocations[begin].number, allocations[begin].bytes));
+  return live.size();
 }
 
 }  // namespace pneuma::host_cuda
