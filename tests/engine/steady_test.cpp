@@ -116,10 +116,10 @@ TEST_CASE("a steady step allocates nothing and waits for nothing but the step be
     if (std::string(name) == "host_cuda") {
       REQUIRE(dladdr(reinterpret_cast<void*>(backend->kernels.fill.run), &plugin));
       void* library = dlopen(plugin.dli_fname, RTLD_NOW | RTLD_NOLOAD);
-      REQUIRE(library);
+      REQUIRE(bool(library));
       const auto find = reinterpret_cast<const host_cuda::HostCudaControl* (*)()>(
           dlsym(library, host_cuda::kControlSymbol));
-      REQUIRE(find);
+      REQUIRE(bool(find));
       control = find();
     }
     host_cuda::Counters first{}, last{};
@@ -151,13 +151,15 @@ TEST_CASE("host and device side by side give the bits of one after the other") {
     CAPTURE(at_once);
     deferred::side_streams_at_once = at_once;
     Loop loop(deferred::backend());
-    const deferred::Queue& own = deferred::of(loop.ctx.stream());
+    REQUIRE(deferred::streams.size() == 2);
+    const deferred::Queue &own = *deferred::streams[0], &side = *deferred::streams[1];
     for (int i = 0; i < kSteady; ++i) {
-      const int64_t asked = own.asked;
+      const int64_t asked = own.asked, beside = side.asked;
       loop.step();
       // Not a kernel of this step was waited for, once each slot has memory for pixels.
       if (i >= 2) CHECK(own.done <= asked);
       CHECK(own.asked > asked + 50);
+      CHECK(side.asked >= beside + 4);  // three copies and the augmentation
     }
     CHECK(loop.finish() == expected);
   }
