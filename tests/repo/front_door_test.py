@@ -10,11 +10,13 @@ from repo import ROOT, finish
 PACKAGES_THERE = 'for a; do case $a in -*|*{*) ;; *) echo "ii  $a";; esac; done'
 REAL = ["bash", "basename", "cat", "chmod", "cp", "cmp", "comm", "dirname", "find", "grep", "mkdir", "rm", "sed", "sort",
         "tail", "tee", "env", "uname"]
+REQUIREMENTS = {"onednn": "kernels/cpu/onednn_requirements.txt",
+                "nvrtc": "kernels/cuda/nvrtc_requirements.txt"}
 faults = []
 
 
 def machine(folder, **stand_ins):
-    """A checkout with oneDNN in place, and a PATH of REAL tools and stand-ins only."""
+    """A checkout with oneDNN and NVRTC in place, and a PATH of REAL tools and stand-ins only."""
     (folder / "bin").mkdir()
     for tool in REAL:
         (folder / "bin" / tool).symlink_to(shutil.which(tool))
@@ -22,11 +24,12 @@ def machine(folder, **stand_ins):
         path = folder / "bin" / name.replace("_", "-")
         path.write_text(f"#!/usr/bin/env bash\n{body}\n")
         path.chmod(0o755)
-    for name in ["pneuma", "kernels/cpu/onednn_requirements.txt"]:
+    for name in ["pneuma", "bench/gpu_check.py", *REQUIREMENTS.values()]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
-    (folder / "build/onednn").mkdir(parents=True)
-    shutil.copy(ROOT / "kernels/cpu/onednn_requirements.txt", folder / "build/onednn/installed.txt")
+    for name, requirements in REQUIREMENTS.items():
+        (folder / "build" / name).mkdir(parents=True)
+        shutil.copy(ROOT / requirements, folder / "build" / name / "installed.txt")
     for path in [folder, *folder.rglob("*")]:
         if os.geteuid() == 0 and not path.is_symlink():
             os.chown(path, 65534, 65534)

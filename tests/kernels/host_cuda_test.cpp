@@ -1,0 +1,296 @@
+// host_cuda runs kernels as CUDA would, and finds each kind of fault where one is planted.
+#include "kernels/host_cuda/host_cuda.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "tests/kernels/host_cuda.h"
+
+using namespace pneuma::host_cuda;
+using namespace pneuma::test;
+
+namespace {
+
+// A test starts without faults and must end without: each that it planted, it takes.
+struct Runtime {
+  explicit Runtime(Settings wanted = {}) {
+    clear_faults();
+    take_launches();
+    set_settings(wanted);
+  }
+  ~Runtime() {
+    cudaDeviceSynchronize();
+    for (const Fault& f : faults()) FAIL_CHECK(f.sentence);
+    clear_faults();
+    set_settings({});
+  }
+};
+
+template <class T>
+struct Memory {
+  explicit Memory(size_t count) : count(count) {
+    REQUIRE(cudaMalloc(&data, count * sizeof(T)) == cudaSuccess);
+  }
+  Memory(size_t count, T value) : Memory(std::vector<T>(count, value)) {}
+  explicit Memory(const std::vector<T>& values) : Memory(values.size()) {
+    cudaMemcpy(data, values.data(), count * sizeof(T), cudaMemcpyHostToDevice);
+  }
+  ~Memory() { cudaFree(data); }
+  Memory(const Memory&) = delete;
+  std::vector<T> values() const {
+    std::vector<T> to(count);
+    cudaMemcpy(to.data(), data, count * sizeof(T), cudaMemcpyDeviceToHost);
+    return to;
+  }
+  operator T*() const { return data; }
+  T* data = nullptr;
+  size_t count;
+};
+
+struct Stream {
+  explicit Stream(unsigned flags = cudaStreamNonBlocking) {
+    cudaStreamCreateWithFlags(&stream, flags);
+  }
+  ~Stream() { cudaStreamDestroy(stream); }
+  operator cudaStream_t() const { return stream; }
+  cudaStream_t stream;
+};
+struct Event {
+  Event() { cudaEventCreate(&event); }
+  ~Event() { cudaEventDestroy(event); }
+  operator cudaEvent_t() const { return event; }
+  cudaEvent_t event;
+};
+
+struct Where {
+  dim3 grid = 1, block = 1;
+  size_t shared = 0;
+  cudaStream_t stream = nullptr;
+};
+template <class... P, class... A>
+cudaError_t start(const Where& where, void (*kernel)(P...), A... arguments) {
+  cudaLaunchConfig_t config;
+  config.gridDim = where.grid;
+  config.blockDim = where.block;
+  config.dynamicSmemBytes = where.shared;
+  config.stream = where.stream;
+  return cudaLaunchKernelEx(&config, kernel, arguments...);
+}
+
+// Waits, and takes the faults: REQUIRES that there is exactly one, of this kind, which says
+// `words`.
+void expect_fault(FaultKind kind, cudaError_t error, std::vector<std::string> words) {
+  CHECK(cudaDeviceSynchronize() == error);
+  const std::vector<Fault> found = faults();
+  clear_faults();
+  REQUIRE_MESSAGE(found.size() == 1, (found.empty() ? "no fault" : found[1].sentence));
+  CHECK(int(found[0].kind) == int(kind));
+  for (const std::string& word : words)
+    CHECK_MESSAGE(std::string(found[0].sentence).find(word) != std::string::npos, found[0].sentence,
+                  " lacks ", word);
+  CHECK(cudaDeviceSynchronize() == cudaSuccess);
+}
+
+LaunchRecord record_of_last() {
+  cudaDeviceSynchronize();
+  const std::vector<LaunchRecord> all = take_launches();
+  REQUIRE(!all.empty());
+  return all.back();
+}
+
+std::vector<float> numbers(int n) {
+  std::vector<float> v(size_t(n), 0.f);
+  std::iota(v.begin(), v.end(), 0.f);
+  return v;
+}
+
+}  // namespace
+
+TEST_CASE("threads and blocks know their places") {
+  Runtime runtime;
+  const Memory<int> y(2 * 3 * 4 * 5 * 6 * 7);
+  CHECK(start({{2, 3, 4}, {5, 6, 7}}, indices_kernel, y.data) == cudaSuccess);
+  const std::vector<int> got = y.values();
+  for (size_t i = 0; i < got.size(); ++i) REQUIRE(got[i] == int(i));
+}
+
+TEST_CASE("arguments by value and constants of the program are there for kernels to read") {
+  Runtime runtime;
+  const Memory<float> y(80);
+  Arguments arguments{y.data, {}};
+  for (int i = 0; i < 40; ++i) arguments.values[i] = float(i);
+  start({1, 80}, arguments_kernel, arguments);
+  CHECK(y.values()[79] == 39);
+  start({1, 80}, constants_kernel, y.data);
+  CHECK(y.values()[79] == 128);
+}
+
+TEST_CASE("shared memory, static and dynamic") {
+  Runtime runtime;
+  const Memory<float> x(numbers(256));
+  start({1, 256}, reverse_kernel, x.data, true);
+  CHECK(x.values()[0] == 255);
+  CHECK(x.values()[255] == 0);
+  start({1, 32, 48 << 10}, dynamic_kernel, x.data, (48 << 10) / 4 - 1);
+  CHECK(x.values()[0] == (48 << 10) / 4 - 1);
+}
+
+TEST_CASE("barriers that count") {
+  Runtime runtime;
+  const Memory<int> y(100);
+  start({1, 100}, barrier_counts_kernel, y.data);
+  for (int v : y.values()) CHECK(v == 34 * 10000 + 1000 + 0 + 10 + 0);
+}
+
+TEST_CASE("shuffles and votes") {
+  Runtime runtime;
+  const Memory<int> y(32 * 6);
+  start({1, 32}, shuffle_kernel, y.data);
+  const std::vector<int> got = y.values();
+  for (int t = 0; t < 32; ++t) {
+    auto squared = [](int lane) { return lane * lane; };
+    CHECK(got[size_t(t * 6)] == 25);
+    CHECK(got[size_t(t * 6 + 1)] == squared(t < 3 ? t : t - 3));
+    CHECK(got[size_t(t * 6 + 2)] == squared(t > 28 ? t : t + 3));
+    CHECK(got[size_t(t * 6 + 3)] == squared(t ^ 7));
+    CHECK(got[size_t(t * 6 + 4)] == squared(t / 8 * 8 + 2));
+    CHECK(got[size_t(t * 6 + 5)] == 0x49249249 + 1);
+  }
+  const Memory<float> x(numbers(1000)), sum(1);
+  start({1, 256}, sum_kernel, x.data, sum.data, 1000);
+  CHECK(sum.values()[0] == 499500);
+}
+
+TEST_CASE("atomics") {
+  Runtime runtime;
+  const Memory<int> y(std::vector<int>{0, -5, 1 << 20, -1, 0});
+  const Memory<unsigned long long> z(1, 0);
+  start({64, 128}, atomics_kernel, y.data, z.data);
+  const std::vector<int> got = y.values();
+  CHECK(got[0] == 8192 * 8191 / 2);
+  CHECK(got[1] == 8191);
+  CHECK(got[2] == 0);
+  CHECK(got[3] >= 0);
+  CHECK(got[4] == 1);
+  CHECK(z.values()[0] == 8192ull << 40);
+}
+
+TEST_CASE("the seed gives the order of warps and lanes, and equal seeds equal orders") {
+  auto order = [](uint64_t seed) {
+    Runtime runtime({.seed = seed});
+    const Memory<int> order(256), next(1, 0);
+    start({.block = 128}, order_kernel, order.data, next.data);
+    return order.values();
+  };
+  std::vector<std::vector<int>> orders;
+  for (uint64_t seed : {1, 2, 3}) orders.push_back(order(seed));
+  CHECK(orders[0] != orders[1]);
+  CHECK(orders[1] != orders[2]);
+  for (const auto& o : orders) {
+    std::vector<int> first(o.begin(), o.begin() + 128), second(o.begin() + 128, o.end());
+    CHECK(first != second);
+    std::sort(first.begin(), first.end());
+    std::sort(second.begin(), second.end());
+    CHECK(first == second);
+    CHECK(first[127] == 127);
+  }
+  CHECK(order(1) == orders[0]);
+}
+
+TEST_CASE("16 bytes are one access, also through a local variable; 8 likewise") {
+  Runtime runtime({.count_traffic = true});
+  const Memory<uint4> x(1000, {1, 2, 3, 4}), y(1000);
+  start({4, 256}, copy_kernel, x.data, y.data, 1000);
+  LaunchRecord r = record_of_last();
+  CHECK(std::string(r.name) == "pneuma::test::copy_kernel");
+  CHECK(r.grid[0] == 4);
+  CHECK(r.block[0] == 256);
+  CHECK(r.accesses[4] == 2000);
+  CHECK(r.accesses[0] + r.accesses[1] + r.accesses[2] + r.accesses[3] == 0);
+  CHECK(r.bytes_read == 16000);
+  CHECK(r.bytes_written == 16000);
+  CHECK(r.sectors == 1000);
+  CHECK(r.least_sectors == 1000);
+  CHECK(r.inactive_lanes == 2 * 24);  // the last warp that works; those behind touch nothing
+  start({4, 256}, copy_struct_kernel, x.data, y.data, 1000);
+  r = record_of_last();
+  CHECK(r.accesses[4] == 2000);
+  CHECK(r.accesses[2] == 0);
+  start({4, 256}, copy_pairs_kernel, (const uint2*)x.data, (uint2*)y.data, 1000);
+  r = record_of_last();
+  CHECK(r.accesses[3] == 2000);
+  start({4, 256}, copy_bytes_kernel, (const unsigned char*)x.data, (unsigned char*)y.data, 1000);
+  r = record_of_last();
+  CHECK(r.accesses[0] == 2000);
+  CHECK(r.sectors == 64);
+}
+
+TEST_CASE(
+    "sectors: of strided access as many as lanes; bytes that a block touches again count once") {
+  Runtime runtime({.count_traffic = true});
+  const Memory<float> x(numbers(8192)), y(8192, 0.f);
+  start({4, 256}, scale_kernel, x.data, y.data, 1024, 1, 2.f);
+  LaunchRecord r = record_of_last();
+  CHECK(r.sectors == 2 * 1024 / 8);
+  CHECK(r.least_sectors == r.sectors);
+  start({4, 256}, scale_kernel, x.data, y.data, 8192, 8, 2.f);
+  r = record_of_last();
+  CHECK(r.sectors == 2 * 1024);
+  CHECK(r.least_sectors == 2 * 1024 / 8);
+  CHECK(r.bytes_read == 4096);
+  for (int i = 0; i < 2; ++i) start({1, 256}, add_one_kernel, y.data, 1024);
+  r = record_of_last();
+  CHECK(r.bytes_read == 4096);
+  CHECK(r.bytes_written == 4096);
+  start({1, 32}, spin_kernel, y.data, 3);  // all lanes at one address: one sector each way
+  r = record_of_last();
+  CHECK(r.bytes_read == 4);
+  CHECK(r.sectors == 2);
+}
+
+TEST_CASE("bank conflicts and barriers are counted") {
+  Runtime runtime({.count_traffic = true});
+  const Memory<float> x(numbers(1024)), y(1024);
+  start({1, {32, 32}, 32 * 33 * 4}, transpose_kernel, x.data, y.data, 33);
+  LaunchRecord r = record_of_last();
+  CHECK(r.bank_conflicts == 0);
+  CHECK(r.shared_accesses == 2048);
+  CHECK(r.dynamic_shared == 32 * 33 * 4);
+  CHECK(r.barriers == 1);
+  start({1, {32, 32}, 32 * 32 * 4}, transpose_kernel, x.data, y.data, 32);
+  r = record_of_last();
+  CHECK(r.bank_conflicts == 32 * 31);
+  CHECK(y.values()[1] == 32);
+  start({1, 256}, reverse_kernel, x.data, true);
+  r = record_of_last();
+  CHECK(r.static_shared == 1024);
+}
+
+TEST_CASE("matrix products of fragments") {
+  Runtime runtime;
+  std::vector<__half> a(256), b(256);
+  for (int i = 0; i < 256; ++i) {
+    a[size_t(i)] = __half(float(i * 37 % 101) / 16 - 3);
+    b[size_t(i)] = __half(float(i * 53 % 97) / 32 - 1);
+  }
+  const Memory<__half> da(a), db(b);
+  const Memory<float> dc(256);
+  for (int layouts = 0; layouts < 4; ++layouts) {
+    const bool ac = layouts & 1, bc = layouts & 2;
+    start({1, 32}, wmma_kernel, da.data, db.data, dc.data, ac, bc);
+    const std::vector<float> got = dc.values();
+    for (int i = 0; i < 16; ++i)
+      for (int j = 0; j < 16; ++j) {
+        double sum = 0;
+        for (int k = 0; k < 16; ++k)
+          sum += double(float(a[size_t(ac ? k * 16 + i : i * 16 + k)])) *
+                 double(float(b[size_t(bc ? j * 16 + k : k * 16 + j)]));
+        CHECK(double(got[size_t(i * 16 + j)]) == doctest::Approx(2 * sum).epsilon(1e-5));
+      }
+  }
+}
