@@ -1,6 +1,5 @@
 // A steady training step: it allocates nothing, the host never waits for the step that it has just
 // asked for, and what host and device do side by side gives the bits of one after the other.
-#include <dlfcn.h>
 #include <doctest/doctest.h>
 
 #include <numeric>
@@ -10,12 +9,10 @@
 #include "engine/image_input.h"
 #include "engine/optim/step_results.h"
 #include "engine/random.h"
-#include "kernels/open_backend.h"
 #include "models/resnet.h"
 #include "tests/deferred_device.h"
-#if __has_include("kernels/host_cuda/control.h")
-#include "kernels/host_cuda/control.h"
-#endif
+#include "tests/devices.h"
+#include "tests/host_cuda_watch.h"
 
 using namespace pneuma;
 namespace deferred = pneuma::testing::deferred;
@@ -95,50 +92,36 @@ struct Loop {
 
 constexpr int kWarmUp = 3, kSteady = 10;
 
+std::vector<const Backend*> every_device() {
+  std::vector<const Backend*> all = testing::devices();
+  all.push_back(&reference_backend());
+  return all;
+}
+
 }  // namespace
 
 TEST_CASE("a steady step allocates nothing and waits for nothing but the step before") {
-  for (const char* name : {"reference", "cpu", "host_cuda"}) {
-    CAPTURE(std::string(name));
-    std::string why;
-    const Backend* backend = open_backend(name, &why);
-    if (!backend) {
-      REQUIRE(std::string(name) == "host_cuda");
-      MESSAGE(why);
-      continue;
-    }
+  for (const Backend* backend : every_device()) {
+    CAPTURE(std::string(backend->name));
+    testing::HostCudaWatch watch(*backend);
     Loop loop(*backend);
     for (int i = 0; i < kWarmUp; ++i) loop.step();
-#if __has_include("kernels/host_cuda/control.h")
-    // What the CUDA runtime itself was asked for.
-    const host_cuda::HostCudaControl* control = nullptr;
-    Dl_info plugin;
-    if (std::string(name) == "host_cuda") {
-      REQUIRE(dladdr(reinterpret_cast<void*>(backend->kernels.fill.run), &plugin));
-      void* library = dlopen(plugin.dli_fname, RTLD_NOW | RTLD_NOLOAD);
-      REQUIRE(bool(library));
-      const auto find = reinterpret_cast<const host_cuda::HostCudaControl* (*)()>(
-          dlsym(library, host_cuda::kControlSymbol));
-      REQUIRE(bool(find));
-      control = find();
-    }
-    host_cuda::Counters first{}, last{};
-    if (control) control->counters(&first);
-#endif
     const Counts counts = loop.ctx.counts;
     const int64_t allocations = loop.ctx.allocations();
+    const host_cuda::Counters before = watch.counters();
     for (int i = 0; i < kSteady; ++i) loop.step();
+    const host_cuda::Counters after = watch.counters();
     CHECK(loop.ctx.allocations() == allocations);
     CHECK(loop.ctx.counts.synchronisations == counts.synchronisations);
     // Of the results, and of the pinned memory of the batch before the last.
     CHECK(loop.ctx.counts.late_waits == counts.late_waits + 2 * kSteady);
-#if __has_include("kernels/host_cuda/control.h")
-    if (control) control->counters(&last);
-    CHECK(last.allocations == first.allocations);
-    CHECK(last.pinned_allocations == first.pinned_allocations);
-    if (control) CHECK(last.host_synchronizations == first.host_synchronizations + 2 * kSteady);
-#endif
+    // What the CUDA runtime itself was asked for: the libraries below the kernels, too.
+    CHECK(after.allocations == before.allocations);
+    CHECK(after.pinned_allocations == before.pinned_allocations);
+    const bool counted = std::string(backend->name) == "host_cuda";
+    CHECK(after.host_synchronizations == before.host_synchronizations + 2 * kSteady * counted);
     loop.finish();
+    CHECK(watch.fault() == "");
   }
 }
 
