@@ -18,7 +18,8 @@ class HostCudaWatch {
     if (std::string(backend.name) != "host_cuda") return;
     const auto find = reinterpret_cast<decltype(&pneuma_host_cuda)>(
         plugin_symbol(backend, host_cuda::kControlSymbol));
-    REQUIRE(bool(find));
+    const bool found = find != nullptr;
+    REQUIRE(found);
     control_ = find();
     control_->get_settings(&before_);
     control_->clear_faults();

@@ -22,7 +22,7 @@ const Backend& device_named(const std::string& name, int threads, const std::str
     const auto configure = backend->device.configure;
     const std::string text = read_file(conv_table, 1 << 20);
     const Status status = configure ? configure("conv_table", text.c_str())
-                                    : Status{StatusCode::unsupported, "the device does not choose"};
+                                    : Status{StatusCode::unsupported, "this device takes no table"};
     if (!status) fail(Exit::usage, "--conv_table {}: {}", conv_table, status.message);
   }
   return *backend;

@@ -78,20 +78,14 @@ cudnnStatus_t cudnn_create(T** made) {
 }
 
 const char* cudnnGetErrorString(cudnnStatus_t status);
-inline cudnnStatus_t cudnnCreate(cudnnHandle_t* h) { return cudnn_create(h); }
+inline constexpr auto* cudnnCreate = cudnn_create<cudnnContext>;
 inline cudnnStatus_t cudnnSetStream(cudnnHandle_t h, cudaStream_t stream) {
   if (!h) return CUDNN_STATUS_BAD_PARAM;
   return h->stream = stream, CUDNN_STATUS_SUCCESS;
 }
-inline cudnnStatus_t cudnnCreateTensorDescriptor(cudnnTensorDescriptor_t* t) {
-  return cudnn_create(t);
-}
-inline cudnnStatus_t cudnnCreateFilterDescriptor(cudnnFilterDescriptor_t* f) {
-  return cudnn_create(f);
-}
-inline cudnnStatus_t cudnnCreateConvolutionDescriptor(cudnnConvolutionDescriptor_t* k) {
-  return cudnn_create(k);
-}
+inline constexpr auto* cudnnCreateTensorDescriptor = cudnn_create<cudnnTensorStruct>;
+inline constexpr auto* cudnnCreateFilterDescriptor = cudnn_create<cudnnFilterStruct>;
+inline constexpr auto* cudnnCreateConvolutionDescriptor = cudnn_create<cudnnConvolutionStruct>;
 inline cudnnStatus_t cudnnSetTensor4dDescriptor(cudnnTensorDescriptor_t t,
                                                 cudnnTensorFormat_t format, cudnnDataType_t type,
                                                 int n, int c, int h, int w) {
