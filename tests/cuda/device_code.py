@@ -32,8 +32,8 @@ HEADERS["algorithm"] = "".join(OF_TOOLKIT.format(f"__algorithm/{name}.h") for na
 HEADERS["cmath"] = "#pragma once\nnamespace std {\n" + "".join(f"using ::{name};\n" for name in (
     "abs", "ceil", "cos", "exp", "fabs", "floor", "fma", "fmax", "fmin", "isfinite", "isinf", "isnan",
     "ldexp", "log", "log1p", "log2", "pow", "rint", "round", "sin", "sqrt", "tanh", "trunc")) + """}
-#define INFINITY __builtin_huge_valf()
-#define NAN __builtin_nanf("")
+#define INFINITY __int_as_float(0x7f800000)
+#define NAN __int_as_float(0x7fffffff)
 """
 HEADERS["cstring"] = "#pragma once\nnamespace std { using ::memcpy; using ::memset; }\n"
 # What launchers call of the runtime. Bodies only for the parser: no launcher is ever run here.
