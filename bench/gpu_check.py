@@ -35,8 +35,8 @@ STEP_BAR = 1.2
 STEPS = [(224, 128), (224, 256), (896, 16)]  # size, batch
 # Headers and libraries that --pack takes from Debian's or Ubuntu's packages.
 PACKED = ["libfmt-dev", "nlohmann-json3-dev", "libcli11-dev", "libxxhash-dev", "libspng-dev",
-          "libspng0", "libjpeg62-turbo-dev", "libjpeg-turbo8-dev", "libdeflate-dev", "zlib1g-dev",
-          "libstb-dev", "doctest-dev"]
+          "libjpeg62-turbo-dev", "libjpeg-turbo8-dev", "libdeflate-dev", "zlib1g-dev", "libstb-dev",
+          "doctest-dev"]
 
 
 class Check:
@@ -209,13 +209,15 @@ def report(check):
 def pack(name):
     deps = ROOT / "build/deps"
     shutil.rmtree(deps, ignore_errors=True)
-    wanted = re.compile(r"/usr/(include/|share/cmake/|lib/.*(\.a|/cmake/.*|libspng\.so.*)$)")
+    wanted = re.compile(r"/usr/(include/|share/cmake/|lib/(.*\.(a|so)$|(.*/)?cmake/))")
     for package in PACKED:
         for path in map(pathlib.Path, said("dpkg", "-L", package).splitlines()):
-            if wanted.match(str(path)) and path.is_file():
-                to = deps / path.relative_to("/usr")
-                to.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(path, to)
+            if not wanted.match(str(path)) or not path.is_file():
+                continue
+            to = deps / path.relative_to("/usr")
+            to.parent.mkdir(parents=True, exist_ok=True)
+            for each in [path, *path.parent.glob(path.name + ".*")]:  # libz.so, libz.so.1, ...
+                shutil.copy(each, to.parent)
     lacking = [header for header in ("fmt/format.h", "nlohmann/json.hpp", "CLI/CLI.hpp", "xxhash.h", "spng.h",
                                      "jpeglib.h", "libdeflate.h", "zlib.h", "stb/stb_image.h",
                                      "doctest/doctest.h") if not (deps / "include" / header).exists()]
