@@ -80,7 +80,7 @@ def warped(image, affine, border):
 
 def recoloured(image, hue, lightness, saturation):
     """Shifts in 8-bit HLS by the standard library's colorsys, one pixel at a time."""
-    half_up = lambda v: int(np.floor(v + 0.5))
+    half_up = lambda v: int(np.floor(v + 0.5 + 1e-9))  # a half may have lost its last bit
     clamp = lambda v, high: min(max(v, 0), high)
     out = np.empty_like(image, dtype=np.float64)
     for place in np.ndindex(image.shape[:2]):
@@ -129,9 +129,11 @@ def linear_axis(plane, axis, size):
     rows = np.moveaxis(plane.astype(np.float64), axis, 0)
     place = (np.arange(size) + 0.5) * (len(rows) / size) - 0.5
     low = np.floor(place).astype(int)
-    part = (place - low).reshape(-1, *[1] * (rows.ndim - 1))
+    # Weights have 22 bits behind the point, which decides where a sum lies between two levels.
+    weight = lambda part: np.floor(0.5 + part * 2**22).reshape(-1, *[1] * (rows.ndim - 1))
     edge = lambda i: rows[np.clip(i, 0, len(rows) - 1)]
-    return np.moveaxis(np.floor(edge(low) * (1 - part) + edge(low + 1) * part + 0.5), 0, axis)
+    sums = edge(low) * weight(1 - (place - low)) + edge(low + 1) * weight(place - low)
+    return np.moveaxis(np.floor(sums / 2**22 + 0.5), 0, axis)
 
 
 def optimizer(name, inputs):

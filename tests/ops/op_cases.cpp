@@ -339,8 +339,10 @@ std::vector<OpCase> op_cases() {
   cases.push_back(
       augment("gray", {{0, 8, 17, 1, 0, 0, 0}, {0, 30, 20, 1, 22, 3, 1}}, {2, 8, 17, 3}));
   cases.push_back(augment("gray to one", {{0, 6, 5, 1, 1, 1, 1}}, {1, 4, 4, 1}));
+  // Numbers of few bits, so that no place between two pixels is rounded.
   AugmentItem turned{0, 14, 13, 3, 2, 1, 1, -20, 30, 50, 1};
-  std::ranges::copy(std::to_array({0.97f, -0.2f, 1.5f, 0.17f, 1.1f, -2.25f}), turned.affine);
+  std::ranges::copy(std::to_array({0.9375f, -0.1875f, 1.5f, 0.1875f, 1.0625f, -2.25f}),
+                    turned.affine);
   turned.border = 127;
   AugmentItem tinted{0, 12, 12, 1, 0, 2, 0, 90, -40, 120};
   cases.push_back(augment("affine, colour", {turned, tinted}, {2, 11, 10, 3}));

@@ -15,17 +15,13 @@
 #include <set>
 
 #include "kernels/half.h"
-#include "kernels/open_backend.h"
+#include "tests/devices.h"
+#include "tests/host_cuda_watch.h"
 
 namespace pneuma::testing {
 namespace {
 
-const Backend& backend(const std::string& name) {
-  std::string why;
-  const Backend* b = open_backend(name, &why);
-  REQUIRE_MESSAGE(b, why);
-  return *b;
-}
+const Backend& backend(const std::string& name) { return *device_named(name); }
 
 // A backend's device whose blocks stand between guards, and begin as NaN: a stray write and an
 // element that nobody wrote both show.
@@ -87,11 +83,10 @@ std::vector<const Precision*> policies_of(const std::string& backend) {
   if (backend == "cpu") return {&float32()};
   return {&float32(), &float16(), &bfloat16()};
 }
-// What this build and machine have; PNEUMA_DEVICE adds one (cuda), or is the only one where it is
-// set.
 std::vector<std::string> backends() {
-  if (const char* device = std::getenv("PNEUMA_DEVICE")) return {device};
-  return {"reference", "cpu"};
+  std::vector<std::string> names = {"reference"};
+  for (const Backend* device : devices()) names.push_back(device->name);
+  return names;
 }
 
 bool is_gradient(const Result& r) { return r.what.rfind("gradient", 0) == 0; }
@@ -254,8 +249,10 @@ TEST_CASE("every backend follows the oracle, writes all of its results and nothi
             CHECK_THROWS_AS(run_case(b, *precision, c, use, activation), Error);
             continue;
           }
+          HostCudaWatch watch(b);
           std::vector<Result> got;
           REQUIRE_NOTHROW(got = run_case(b, *precision, c, use, activation));
+          CHECK(watch.fault() == "");
           std::string where;
           const double worst =
               error(got, run_case(backend("reference"), float64(), c, use, activation), &where);
@@ -291,6 +288,43 @@ TEST_CASE("equal calls give equal bits, for any number of threads") {
     }
   }
 }
+
+// Every case on host_cuda, warps in another order each time: equal bits, no fault.
+void check_warp_orders(int orders) {
+  const std::vector<const Backend*> all = devices();
+  const auto found =
+      std::ranges::find(all, std::string("host_cuda"), [](const Backend* b) { return b->name; });
+  if (found == all.end()) {
+    MESSAGE("SKIPPED: this build has no host_cuda");
+    return;
+  }
+  const Backend& b = **found;
+  HostCudaWatch watch(b);
+  for (const OpCase& c : op_cases()) {
+    if (has_gap(c, b)) continue;
+    for (const Precision* precision : policies_of(b.name)) {
+      CAPTURE(c.name);
+      CAPTURE(std::string(precision->name));
+      std::vector<Result> first;
+      for (int order = 0; order <= orders; ++order) {
+        CAPTURE(order);
+        host_cuda::Settings settings = watch.before();
+        settings.seed += uint64_t(order);
+        settings.threads = 1 + order % 2;
+        watch.set(settings);
+        const auto again = run_case(b, *precision, c, Use::twice, precision->activation());
+        if (order == 0) first = again;
+        for (size_t k = 0; k < first.size(); ++k) {
+          CAPTURE(first[k].what);
+          CHECK(equal_bits(first[k], again[k]));
+        }
+      }
+    }
+  }
+  CHECK(watch.fault() == "");
+}
+TEST_CASE("another order of warps gives equal bits") { check_warp_orders(1); }
+TEST_CASE("five orders of warps give equal bits [slow]") { check_warp_orders(5); }
 
 TEST_CASE("fused batch norm is the composition of its parts") {
   const Precision& precision = float64();
