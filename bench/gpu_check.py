@@ -26,7 +26,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "build/gpu_check"
 BUILD = OUTPUT / "build"
-COMPARISON = "training_comparison_test"  # cuda beside reference and cpu: one step, then drift
+COMPARISON = "phantom_training_test"  # cuda beside reference and cpu: one step, then drift
 # Share of the copy bandwidth of the same run that kernels which live from memory must reach, by the
 # beginning of the name of their case in bench_kernels' JSON; and our step beside PyTorch's.
 BANDWIDTH_BARS = {"batch_norm_forward": 0.85, "batch_norm_backward": 0.85,
@@ -121,7 +121,7 @@ def build(check):
         return False
     targets = ["pneuma_cuda", "op_cases_test", "bench_kernels", "bench_train_step"]
     if list(ROOT.glob(f"tests/*/{COMPARISON}.cpp")):
-        targets.append(COMPARISON)
+        targets += [COMPARISON, "prepare_cxr"]
     return check.run("build", 0.5, ["cmake", "--build", BUILD, "-j", os.cpu_count(), "--target",
                                     *targets]) is not None
 
