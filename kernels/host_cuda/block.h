@@ -113,6 +113,6 @@ class Block {
 uintptr_t dynamic_shared_begin();  // of this thread of the system
 
 // The block that this thread of the system runs; null outside of kernels.
-extern thread_local Block* running __attribute__((tls_model("initial-exec")));
+extern thread_local Block* running;
 
 }  // namespace pneuma::host_cuda
