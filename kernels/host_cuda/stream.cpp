@@ -168,7 +168,7 @@ void finish_before_free(const void* memory, size_t bytes) {
   const Clock known = all.host;
   wait_for_streams(lock, false);
   lock.unlock();
-  if (kSanitized || !(settings().checks & check_dependencies)) return;
+  if (kSanitized || !(settings().checks & check_frees)) return;
   uint64_t user = 0;
   for (uintptr_t a = uintptr_t(memory); a < uintptr_t(memory) + bytes; a += kGranule) {
     const Granule& granule = arena.granule(a);

@@ -496,6 +496,7 @@ TEST_CASE("faults: two streams on the same memory, with and without an event") {
     CHECK(y.values()[0] == 1);
   }
   SUBCASE("freed while in use") {
+    set_settings({.checks = check_all | check_frees});
     float* memory = nullptr;
     cudaMalloc(&memory, 4);
     start({.stream = a}, write_kernel, memory, int64_t(0), 1.f);
