@@ -16,7 +16,6 @@ enum Check : uint32_t {
   check_barriers = 8,       // threads of a block at different barriers, or gone
   check_dependencies = 16,  // work of two streams on the same memory with nothing between them
   check_all = 31,
-  check_frees = 32,  // freeing what the host cannot know to be idle: legal, because cudaFree waits
 };
 
 struct Settings {
