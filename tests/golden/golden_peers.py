@@ -12,7 +12,11 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 SHARED = pathlib.Path(os.environ.get("PNEUMA_SHARED", HERE.parents[2] / "shared")) / "data"
-ARGUMENTS = {"make_images.py": SHARED / "odd_images"}
+BUILD = pathlib.Path(sys.argv[1])
+PHANTOMS = tempfile.mkdtemp()
+ARGUMENTS = {"make_images.py": SHARED / "odd_images", "make_op_cases.py": BUILD,
+             "make_optimizer_golden.py": SHARED / "nih_64_followup",
+             "make_phantom_golden.py": pathlib.Path(PHANTOMS)}
 VERSIONS = {"torch", "made_with", "scikit_learn", "sklearn", "scikit-learn"}
 faults = []
 
@@ -41,6 +45,8 @@ def tensors(path):
     return [json.loads(content[8:end]), content[end:]]
 
 
+subprocess.run([BUILD / "bin/prepare_cxr", "phantoms", "--output", PHANTOMS, "--patients", "200",
+                "--size", "64", "--seed", "7"], check=True, stdout=subprocess.DEVNULL)
 with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name, "tests/golden")
     folder.mkdir(parents=True)
@@ -66,6 +72,7 @@ with tempfile.TemporaryDirectory() as name:
             else:  # safetensors: a header whose metadata stand in any order, then the numbers
                 compare(path.name, *(tensors(file) for file in (committed, path)))
             print(f"{script.name}: {path.name}")
+shutil.rmtree(PHANTOMS)
 for fault in faults[:40]:
     print(fault)
 print(f"{len(faults)} faults")

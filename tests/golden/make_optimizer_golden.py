@@ -29,10 +29,10 @@ RATES = {"sgd": 0.05, "nag": 0.02, "adam": 0.001, "rmsprop": 0.0003}
 DECAY, MOMENTUM, BETA_1, BETA_2, GAMMA, EPS = 1e-4, 0.9, 0.9, 0.999, 0.9, 1e-8
 
 
-def read(folder):
+def read(folder, steps=STEPS):
     images, labels = [], []
     with open(folder / "Data_Entry_2017.csv") as file:
-        rows = list(csv.reader(file))[1 : 1 + STEPS * BATCH]
+        rows = list(csv.reader(file))[1 : 1 + steps * BATCH]
     for row in rows:
         picture = PIL.Image.open(folder / "images" / row[0])
         gray = numpy.asarray(picture.convert("RGB"))[:, :, 0].astype(numpy.float64)
@@ -68,20 +68,23 @@ def decays(name):
     return name.endswith("weight")
 
 
-def train(kind, images, labels, dtype, layout=torch.contiguous_format):
+def train(kind, images, labels, dtype, layout=torch.contiguous_format, gradients=None):
+    """Losses and last weights; `gradients`, where given, gets those of the first step by name."""
     network = formula.NarrowResNet(WIDTH, len(FINDINGS))
     formula.fill(network)
     network.to(dtype).to(memory_format=layout).train()
     wd = DECAY if kind in ("sgd", "nag") else 0.0
     state = {n: [torch.zeros_like(p), torch.zeros_like(p)] for n, p in network.named_parameters()}
     losses = []
-    for t in range(STEPS):
+    for t in range(len(images) // BATCH):
         batch = slice(t * BATCH, (t + 1) * BATCH)
         network.zero_grad()
         logits = network(images[batch].to(dtype).contiguous(memory_format=layout))
         loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels[batch].to(dtype))
         loss.backward()
         losses.append(float(loss.detach()))
+        if gradients is not None and t == 0:
+            gradients.update((n, p.grad.clone()) for n, p in network.named_parameters())
         with torch.no_grad():
             for n, p in network.named_parameters():
                 update(kind, RATES[kind], t + 1, p, wd if decays(n) else 0.0, state[n])
@@ -94,6 +97,14 @@ def distance(a, truth):
     return float((flat(a) - flat(truth)).norm() / flat(truth).norm())
 
 
+def single_set_ups():
+    """Each way in which PyTorch computes in float32 here: the layout to use, while it is in force."""
+    for layout in (torch.contiguous_format, torch.channels_last):
+        for onednn in (True, False):
+            with torch.backends.mkldnn.flags(enabled=onednn):
+                yield layout
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     images, labels = read(pathlib.Path(sys.argv[1]))
@@ -104,11 +115,7 @@ if __name__ == "__main__":
     }
     for kind in RATES:
         losses, weights = train(kind, images, labels, torch.float64)
-        single = []
-        for layout in (torch.contiguous_format, torch.channels_last):
-            for onednn in (True, False):
-                with torch.backends.mkldnn.flags(enabled=onednn):
-                    single.append(train(kind, images, labels, torch.float32, layout))
+        single = [train(kind, images, labels, torch.float32, layout) for layout in single_set_ups()]
         golden["optimizers"][kind] = {
             "learning_rate": RATES[kind],
             "losses": losses,

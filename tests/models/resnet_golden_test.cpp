@@ -6,9 +6,9 @@
 
 #include <map>
 
-#include "kernels/cpu/table.h"
 #include "kernels/reference/table.h"
 #include "models/resnet.h"
+#include "tests/devices.h"
 #include "tests/golden/formula.h"
 
 using namespace pneuma;
@@ -111,7 +111,8 @@ void check_network(int num_layers) {
   const Json g = golden::read(fmt::format("resnet{}.json", num_layers));
   const Result oracle = run(reference_backend(), float64(), num_layers, g);
   check_oracle(oracle, g);
-  check_float32("cpu", run(cpu_backend(), float32(), num_layers, g), oracle, g);
+  for (const Backend* device : testing::devices())
+    check_float32(device->name, run(*device, float32(), num_layers, g), oracle, g);
 }
 
 }  // namespace

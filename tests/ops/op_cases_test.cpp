@@ -15,17 +15,12 @@
 #include <set>
 
 #include "kernels/half.h"
-#include "kernels/open_backend.h"
+#include "tests/devices.h"
 
 namespace pneuma::testing {
 namespace {
 
-const Backend& backend(const std::string& name) {
-  std::string why;
-  const Backend* b = open_backend(name, &why);
-  REQUIRE_MESSAGE(b, why);
-  return *b;
-}
+const Backend& backend(const std::string& name) { return *device_named(name); }
 
 // A backend's device whose blocks stand between guards, and begin as NaN: a stray write and an
 // element that nobody wrote both show.
@@ -87,11 +82,10 @@ std::vector<const Precision*> policies_of(const std::string& backend) {
   if (backend == "cpu") return {&float32()};
   return {&float32(), &float16(), &bfloat16()};
 }
-// What this build and machine have; PNEUMA_DEVICE adds one (cuda), or is the only one where it is
-// set.
 std::vector<std::string> backends() {
-  if (const char* device = std::getenv("PNEUMA_DEVICE")) return {device};
-  return {"reference", "cpu"};
+  std::vector<std::string> names = {"reference"};
+  for (const Backend* device : devices()) names.push_back(device->name);
+  return names;
 }
 
 bool is_gradient(const Result& r) { return r.what.rfind("gradient", 0) == 0; }

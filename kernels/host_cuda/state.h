@@ -1,0 +1,28 @@
+// What the files of the runtime share: settings, counters, the last error.
+#pragma once
+
+#include <atomic>
+
+#include "kernels/host_cuda/control.h"
+#include "kernels/host_cuda/runtime_api.h"
+
+namespace pneuma::host_cuda {
+
+const Settings& settings();
+
+struct Counting {
+  std::atomic<int64_t> allocations, frees, pinned_allocations, host_synchronizations, launches,
+      copies;
+};
+Counting& counting();
+uint64_t next_launch();  // counted since the settings were last set: part of the seed
+
+cudaError_t remember(cudaError_t error);  // for cudaGetLastError; returns it
+
+// Waits for everything; memory that was in use without the host knowing it to be over is a fault.
+void finish_before_free(const void* memory, size_t bytes);
+
+size_t leaked_allocations();
+size_t leaked_streams_and_events();
+
+}  // namespace pneuma::host_cuda
