@@ -69,4 +69,11 @@ const Backend* open_backend(const std::string& device, std::string* why) {
   return nullptr;
 }
 
+void* plugin_symbol(const Backend& backend, const char* name) {
+  Dl_info info;  // of the library that the table lies in
+  if (!dladdr(&backend, &info)) return nullptr;
+  void* library = dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD);
+  return library ? dlsym(library, name) : nullptr;
+}
+
 }  // namespace pneuma

@@ -13,4 +13,8 @@ namespace pneuma {
 // taken and why. Returns null where there is no such device, with the reason in `why`.
 const Backend* open_backend(const std::string& device, std::string* why);
 
+// What a plugin exports beside its table, such as host_cuda's control.h. Null where there is no
+// such symbol, or where the backend is linked in.
+void* plugin_symbol(const Backend& backend, const char* name);
+
 }  // namespace pneuma

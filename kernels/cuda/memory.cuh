@@ -57,12 +57,21 @@ union Packed {
   __device__ Packed() {}
 };
 
+// A kernel that has several accesses on the way fetches them all, then unpacks one by one.
 template <int kN, class T>
-__device__ __forceinline__ void load(const T* p, float (&v)[kN]) {
+__device__ __forceinline__ Packed<T, kN> fetch(const T* p) {
   Packed<T, kN> packed;
   packed.bits = *reinterpret_cast<const decltype(packed.bits)*>(p);
+  return packed;
+}
+template <int kN, class T>
+__device__ __forceinline__ void unpack(const Packed<T, kN>& packed, float (&v)[kN]) {
 #pragma unroll
   for (int i = 0; i < kN; ++i) v[i] = to_float(packed.at[i]);
+}
+template <int kN, class T>
+__device__ __forceinline__ void load(const T* p, float (&v)[kN]) {
+  unpack(fetch<kN>(p), v);
 }
 
 template <int kN, class T>

@@ -16,6 +16,7 @@
 
 #include "kernels/half.h"
 #include "tests/devices.h"
+#include "tests/host_cuda_watch.h"
 
 namespace pneuma::testing {
 namespace {
@@ -248,8 +249,10 @@ TEST_CASE("every backend follows the oracle, writes all of its results and nothi
             CHECK_THROWS_AS(run_case(b, *precision, c, use, activation), Error);
             continue;
           }
+          HostCudaWatch watch(b);
           std::vector<Result> got;
           REQUIRE_NOTHROW(got = run_case(b, *precision, c, use, activation));
+          CHECK(watch.fault() == "");
           std::string where;
           const double worst =
               error(got, run_case(backend("reference"), float64(), c, use, activation), &where);
@@ -285,6 +288,43 @@ TEST_CASE("equal calls give equal bits, for any number of threads") {
     }
   }
 }
+
+// Every case on host_cuda, warps in another order each time: equal bits, no fault.
+void check_warp_orders(int orders) {
+  const std::vector<const Backend*> all = devices();
+  const auto found =
+      std::ranges::find(all, std::string("host_cuda"), [](const Backend* b) { return b->name; });
+  if (found == all.end()) {
+    MESSAGE("SKIPPED: this build has no host_cuda");
+    return;
+  }
+  const Backend& b = **found;
+  HostCudaWatch watch(b);
+  for (const OpCase& c : op_cases()) {
+    if (has_gap(c, b)) continue;
+    for (const Precision* precision : policies_of(b.name)) {
+      CAPTURE(c.name);
+      CAPTURE(std::string(precision->name));
+      std::vector<Result> first;
+      for (int order = 0; order <= orders; ++order) {
+        CAPTURE(order);
+        host_cuda::Settings settings = watch.before();
+        settings.seed += uint64_t(order);
+        settings.threads = 1 + order % 2;
+        watch.set(settings);
+        const auto again = run_case(b, *precision, c, Use::twice, precision->activation());
+        if (order == 0) first = again;
+        for (size_t k = 0; k < first.size(); ++k) {
+          CAPTURE(first[k].what);
+          CHECK(equal_bits(first[k], again[k]));
+        }
+      }
+    }
+  }
+  CHECK(watch.fault() == "");
+}
+TEST_CASE("another order of warps gives equal bits") { check_warp_orders(1); }
+TEST_CASE("five orders of warps give equal bits [slow]") { check_warp_orders(5); }
 
 TEST_CASE("fused batch norm is the composition of its parts") {
   const Precision& precision = float64();
