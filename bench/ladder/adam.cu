@@ -61,7 +61,7 @@ __global__ void vectors_kernel(ParameterUpdate p, float factor, Rule rule) {
 // far smaller than what it takes to fill a chip, or to pay for a launch.
 __global__ void all_tensors_kernel(const ParameterUpdate* items, int64_t count, float factor,
                                    Rule rule) {
-  const ParameterUpdate& p = items[cuda::item_of(items, count, blockIdx.x)];
+  const ParameterUpdate p = items[cuda::item_of(items, count, blockIdx.x)];
   const int64_t begin = (blockIdx.x - p.first_chunk) * kParameterChunk;
   const int64_t end = begin + kParameterChunk < p.count ? begin + kParameterChunk : p.count;
   for (int64_t i = begin + threadIdx.x * kVector; i < end; i += kThreads * kVector)
@@ -112,9 +112,7 @@ struct Data {
 
   // The host asks the device whether the step counts and how the gradient is scaled, and waits.
   Status read_state(StepState* s) const {
-    PN_CUDA(cudaMemcpyAsync(s, state.data(), sizeof *s, cudaMemcpyDeviceToHost, nullptr));
-    PN_CUDA(cudaStreamSynchronize(nullptr));
-    return {};
+    return cuda::status_of(cudaMemcpy(s, state.data(), sizeof *s, cudaMemcpyDeviceToHost));
   }
   static double adam_rate(const StepState& s) {
     const double t = double(s.step);

@@ -45,6 +45,7 @@ Ladder adam(const std::vector<int64_t>& tensors);
 
 // What one run of a rung did, all its launches together.
 struct Figures {
+  Check check;
   uint64_t launches = 0, waits = 0;  // waits: of the host for the device
   uint64_t bytes_read = 0, bytes_written = 0;
   uint64_t sectors = 0, least_sectors = 0;    // of 32 bytes: asked for, and if packed
@@ -52,22 +53,21 @@ struct Figures {
   uint64_t bank_conflicts = 0, barriers = 0;  // barriers: of the block that has most, over launches
   uint64_t lanes = 0, idle_lanes = 0;         // of warps that touch memory
   double milliseconds = 0;
-  std::vector<std::string> faults;
 };
 
-// The device that the program was built for: host_cuda/figures.cpp or cuda/figures.cpp.
+// The device that the program was built for: figures_host_cuda.cpp or cuda/figures.cpp.
 struct Machine {
   const char* name;
   bool counts;  // else it takes times
-  // Throws std::runtime_error with a sentence where there is no such device, or the rung fails.
+  // Both throw std::runtime_error with a sentence: where there is no such device, or a rung fails
+  // or commits a fault. measure() starts from a fresh state.
   void (*open)();
-  Figures (*measure)(const Rung& rung);
+  Figures (*measure)(const Ladder& ladder, const Rung& rung);
 };
 extern const Machine machine;
 
 // All four at the size that suits the machine.
 std::vector<Ladder> ladders();
-// Runs a rung once from a fresh state.
-Check check(const Ladder& ladder, const Rung& rung);
+void run(const Ladder& ladder, const Rung& rung);  // throws as measure() does
 
 }  // namespace pneuma::ladder

@@ -117,8 +117,8 @@ __global__ void __launch_bounds__(kWarpThreads) wmma_kernel(Problem p) {
 constexpr int kWide = 8;  // halves of 16 bytes
 template <int kPitch>
 __global__ void __launch_bounds__(kWarpThreads) wmma_tile_kernel(Problem p) {
-  __shared__ __align__(32) __half a[kBlock * kPitch];
-  __shared__ __align__(32) __half b[kBlock * kPitch];
+  __align__(32) __shared__ __half a[kBlock * kPitch];
+  __align__(32) __shared__ __half b[kBlock * kPitch];
   const int t = int(threadIdx.x), warp = t / 32;
   const int row = int(blockIdx.y) * kBlock, column = int(blockIdx.x) * kBlock;
   const int warp_row = warp / 2 * 2 * kPart, warp_column = warp % 2 * 2 * kPart;
