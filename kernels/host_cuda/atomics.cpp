@@ -29,7 +29,7 @@ T apply(Atomic what, T old, T value) {
 template <class T>
 void watch(T* address) {
   if (running)
-    running->access(uintptr_t(address), sizeof(T), true, true, __builtin_return_address(0));
+    running->access({uintptr_t(address), sizeof(T), true, true, __builtin_return_address(0)});
 }
 
 }  // namespace
@@ -50,12 +50,11 @@ T compare_and_swap(T* address, T expected, T value) {
   return expected;
 }
 
-template int atomic(Atomic, int*, int);
-template unsigned atomic(Atomic, unsigned*, unsigned);
-template unsigned long long atomic(Atomic, unsigned long long*, unsigned long long);
-template int compare_and_swap(int*, int, int);
-template unsigned compare_and_swap(unsigned*, unsigned, unsigned);
-template unsigned long long compare_and_swap(unsigned long long*, unsigned long long,
-                                             unsigned long long);
+#define PN_FOR(T)                   \
+  template T atomic(Atomic, T*, T); \
+  template T compare_and_swap(T*, T, T);
+PN_FOR(int)
+PN_FOR(unsigned)
+PN_FOR(unsigned long long)
 
 }  // namespace pneuma::host_cuda

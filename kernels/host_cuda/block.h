@@ -4,10 +4,8 @@
 // order drawn from the seed.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
+#include <deque>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "kernels/host_cuda/control.h"
@@ -17,14 +15,13 @@
 
 namespace pneuma::host_cuda {
 
-inline constexpr size_t kStack = kSanitized ? 256 << 10 : 64 << 10;  // of a fiber
 inline constexpr int kWarp = 32, kMaxThreads = 1024;
+inline constexpr size_t kStack = kSanitized ? 256 << 10 : 64 << 10;  // of a fiber
 inline constexpr size_t kStaticSharedLimit = 48 << 10, kDynamicSharedLimit = 227 << 10;
 
 struct Launch {
   const Operation* operation;
   const KernelCall* call;
-  std::string name;
   dim3 grid, block;
   size_t dynamic_shared;
   uint64_t number;  // part of the seed
@@ -43,12 +40,7 @@ struct SharedWord {
 };
 
 struct Fiber;
-
-struct Meeting {  // lanes of one warp that wait for each other
-  unsigned mask = 0, arrived = 0;
-  void (*act)(void* const* lanes, unsigned mask) = nullptr;  // run once by the last to come
-  void* lanes[kWarp];
-};
+using Act = void (*)(void* const* lanes, unsigned mask);
 
 class Block {
  public:
@@ -57,66 +49,64 @@ class Block {
 
   // Called by the fibers.
   int barrier(int how, int value, const char* file, int line);
-  void meet(unsigned mask, void* mine, void (*act)(void* const* lanes, unsigned mask));
-  unsigned active_mask() const;
-  // One access of the running thread, before it happens; may not return.
-  void access(uintptr_t address, size_t bytes, bool writes, bool atomic, const void* site);
+  void meet(unsigned mask, void* mine, Act act);  // the last lane to come runs `act`
+  unsigned active_mask() const { return warps_[current / kWarp].alive; }
+  void access(const Access& access);  // of the running thread, before it happens; may not return
 
   uint3 thread{}, block{};  // indices of the thread that runs
   Launch* launch = nullptr;
-  int current = 0;  // the same thread, in one number
+  unsigned current = 0;  // the same thread, in one number
 
  private:
   friend struct Fiber;
+  struct Meeting {  // lanes that wait for each other; null `act`: they only meet
+    unsigned mask = 0, arrived = 0;
+    Act act = nullptr;
+    void* lanes[kWarp];
+  };
   struct Warp {
     unsigned alive = 0;
     uint16_t phase = 0;
     Meeting meetings[2];  // lanes of one warp may meet in two groups at a time
   };
 
-  void start_order(uint64_t seed);
-  void begin(int thread);
-  void finished();
-  void wait();               // until somebody makes this thread ready
-  [[noreturn]] void stop();  // the launch, after a fault
-  void resume(Fiber& fiber);
-  Fiber& idle_fiber();
-  void complete_barrier();
-  void check_stuck();
-  void report_here(FaultKind kind, const void* site, const std::string& what);
-
-  void access_global(uintptr_t address, size_t bytes, bool writes, bool atomic, const void* site);
-  void access_shared(uintptr_t address, size_t bytes, bool writes, bool atomic, const void* site);
-  void access_word(uintptr_t address, SharedWord& word, unsigned mask, bool writes, bool atomic,
-                   const void* site);
-
   uint64_t random();
-  uint64_t random_ = 1;
+  template <class Queue>
+  void draw_order(Queue& threads);
+  void begin(unsigned thread);
+  void finished();
+  void wait();  // until somebody makes this thread ready
+  void resume(Fiber& fiber);
+  void complete_barrier();
+  bool checks(Check check) const { return launch->settings.checks & check; }
+  void report_here(FaultKind kind, const void* site, const std::string& what);
+  [[noreturn]] void fail(FaultKind kind, const void* site, const std::string& what);  // and stop
 
-  int threads_ = 0, next_ = 0, alive_ = 0;
-  std::vector<int> order_;  // in which threads start
-  std::vector<int> ready_;  // waited and may go on, a queue
-  size_t ready_next_ = 0;
-  std::vector<Fiber*> fiber_of_;  // [thread]
+  void access_global(const Access& access);
+  void access_shared(const Access& access);
+  void access_word(const Access& access, SharedWord& word, unsigned mask);
+
+  uint64_t random_ = 1;
+  unsigned threads_ = 0, alive_ = 0;
+  std::deque<unsigned> fresh_, ready_;  // not yet started; waited and may go on
+  std::vector<Fiber*> fiber_of_;        // [thread]
   std::vector<Fiber*> fibers_, idle_;
-  Fiber* running_fiber_ = nullptr;
-  uintptr_t stack_begin_ = 0;
-  void* scheduler_ = nullptr;  // context to go back to
+  Fiber* fiber_ = nullptr;  // that runs
+  uintptr_t stack_ = 0;     // of it
+  void* scheduler_ = nullptr;
   std::vector<Warp> warps_;
 
-  int waiting_ = 0, barrier_line_ = 0, barrier_how_ = 0;
-  const char* barrier_file_ = nullptr;
-  int count_ = 0, barrier_result_ = 0;
+  unsigned waiting_ = 0;  // at the barrier of this place
+  int how_ = 0, line_ = 0, count_ = 0, result_ = 0;
+  const char* file_ = nullptr;
   uint64_t barriers_ = 0;
 
-  // Shared memory: this module's thread-local block, of which the dynamic part lies in `dynamic`.
-  uintptr_t shared_begin_ = 0, dynamic_begin_ = 0;
-  size_t shared_bytes_ = 0, dynamic_bytes_ = 0;
+  // Shared memory: this module's thread-local block, in which the dynamic part lies too.
+  uintptr_t shared_ = 0, dynamic_ = 0;
+  size_t shared_bytes_ = 0;
   std::vector<SharedWord> words_;
   uint32_t interval_ = 1, first_interval_ = 1;
-  uint64_t static_shared_ = 0;
-  const SharedArray* last_array_ = nullptr;
-
+  uint64_t static_shared_ = 0;  // bytes written
   BlockTraffic traffic_;
 };
 

@@ -3,9 +3,11 @@
 // is a function of the runtime, which is not instrumented.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/host_cuda/runtime_api.h"
 #include "kernels/host_cuda/vectors.h"
@@ -23,10 +25,10 @@ namespace pneuma::host_cuda {
 // `how` 0: nothing, 1: how many were not 0, 2: all, 3: any. The place is that of the source line.
 int barrier(int how, int value, const char* file, int line);
 
-// Lanes of a warp that meet. `sync_warp` only orders; `shuffle` takes the value of lane `source`.
+// Lanes of a warp that meet. `sync_warp` only orders; `exchange` returns the value of lane
+// `source`, or for source -1 which lanes' values are not 0.
 void sync_warp(unsigned mask);
-uint64_t shuffle(unsigned mask, uint64_t value, int source);
-unsigned ballot(unsigned mask, bool predicate);
+uint64_t exchange(unsigned mask, uint64_t value, int source);
 unsigned active_mask();
 int lane_index();
 
@@ -36,14 +38,18 @@ T atomic(Atomic, T* address, T value);
 template <class T>
 T compare_and_swap(T* address, T expected, T value);
 
+template <class To, class From>
+To bits_as(From v) {
+  To to{};
+  std::memcpy(&to, &v, std::min(sizeof(to), sizeof(v)));
+  return to;
+}
+// The lanes form groups of `width`; a source outside of the group is the lane itself.
 template <class T>
-T shuffle_from(unsigned mask, T value, int source) {
-  static_assert(sizeof(T) <= 8);
-  uint64_t bits = 0;
-  std::memcpy(&bits, &value, sizeof(T));
-  bits = shuffle(mask, bits, source);
-  std::memcpy(&value, &bits, sizeof(T));
-  return value;
+T shuffle(unsigned mask, T value, int source, int width) {
+  const int lane = lane_index();
+  if ((source ^ lane) & -width) source = lane;
+  return bits_as<T>(exchange(mask, bits_as<uint64_t>(value), source));
 }
 
 }  // namespace pneuma::host_cuda
@@ -58,63 +64,42 @@ T shuffle_from(unsigned mask, T value, int source) {
 #define blockIdx host_cuda_block_index()
 inline constexpr int warpSize = 32;
 
+#define PN_BARRIER(type, name, how)                                                               \
+  inline type name(int value, const char* file = __builtin_FILE(), int line = __builtin_LINE()) { \
+    return type(pneuma::host_cuda::barrier(how, value, file, line));                              \
+  }
+PN_BARRIER(int, __syncthreads_count, 1)
+PN_BARRIER(int, __syncthreads_and, 2)
+PN_BARRIER(int, __syncthreads_or, 3)
+#undef PN_BARRIER
 inline void __syncthreads(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
   pneuma::host_cuda::barrier(0, 0, file, line);
-}
-inline int __syncthreads_count(int value, const char* file = __builtin_FILE(),
-                               int line = __builtin_LINE()) {
-  return pneuma::host_cuda::barrier(1, value, file, line);
-}
-inline int __syncthreads_and(int value, const char* file = __builtin_FILE(),
-                             int line = __builtin_LINE()) {
-  return pneuma::host_cuda::barrier(2, value, file, line);
-}
-inline int __syncthreads_or(int value, const char* file = __builtin_FILE(),
-                            int line = __builtin_LINE()) {
-  return pneuma::host_cuda::barrier(3, value, file, line);
 }
 
 inline void __syncwarp(unsigned mask = ~0u) { pneuma::host_cuda::sync_warp(mask); }
 inline unsigned __ballot_sync(unsigned mask, int predicate) {
-  return pneuma::host_cuda::ballot(mask, predicate != 0);
+  return unsigned(pneuma::host_cuda::exchange(mask, predicate != 0, -1));
 }
 inline int __any_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) != 0; }
 inline int __all_sync(unsigned mask, int predicate) { return __ballot_sync(mask, !predicate) == 0; }
 inline unsigned __activemask() { return pneuma::host_cuda::active_mask(); }
 
-// The lanes form groups of `width`; a source outside of the group is the lane itself.
-template <class T>
-T __shfl_sync(unsigned mask, T value, int source, int width = 32) {
-  const int lane = pneuma::host_cuda::lane_index();
-  return pneuma::host_cuda::shuffle_from(mask, value, (lane & -width) | (source & (width - 1)));
-}
-template <class T>
-T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32) {
-  const int lane = pneuma::host_cuda::lane_index(), source = lane - int(delta);
-  return pneuma::host_cuda::shuffle_from(mask, value, source < (lane & -width) ? lane : source);
-}
-template <class T>
-T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32) {
-  const int lane = pneuma::host_cuda::lane_index(), source = lane + int(delta);
-  return pneuma::host_cuda::shuffle_from(mask, value,
-                                         source >= (lane & -width) + width ? lane : source);
-}
-template <class T>
-T __shfl_xor_sync(unsigned mask, T value, int with, int width = 32) {
-  const int lane = pneuma::host_cuda::lane_index(), source = lane ^ with;
-  return pneuma::host_cuda::shuffle_from(mask, value,
-                                         source >= (lane & -width) + width ? lane : source);
-}
+#define PN_SHUFFLE(name, from)                                         \
+  template <class T>                                                   \
+  T name(unsigned mask, T value, int by, int width = 32) {             \
+    [[maybe_unused]] const int lane = pneuma::host_cuda::lane_index(); \
+    return pneuma::host_cuda::shuffle(mask, value, from, width);       \
+  }
+PN_SHUFFLE(__shfl_sync, (lane & -width) | (by & (width - 1)))
+PN_SHUFFLE(__shfl_up_sync, lane - by)
+PN_SHUFFLE(__shfl_down_sync, lane + by)
+PN_SHUFFLE(__shfl_xor_sync, lane ^ by)
+#undef PN_SHUFFLE
 
-#define PN_ATOMIC(name, which)                                       \
-  template <class T>                                                 \
-  T name(T* address, T value) {                                      \
-    using pneuma::host_cuda::Atomic;                                 \
-    return pneuma::host_cuda::atomic(Atomic::which, address, value); \
-  }                                                                  \
-  template <class T, class V>                                        \
-  T name(T* address, V value) {                                      \
-    return name(address, T(value));                                  \
+#define PN_ATOMIC(name, which)                                                          \
+  template <class T>                                                                    \
+  T name(T* address, std::type_identity_t<T> value) {                                   \
+    return pneuma::host_cuda::atomic(pneuma::host_cuda::Atomic::which, address, value); \
   }
 PN_ATOMIC(atomicAdd, add)
 PN_ATOMIC(atomicMax, max)
@@ -123,9 +108,9 @@ PN_ATOMIC(atomicExch, exchange)
 PN_ATOMIC(atomicOr, bit_or)
 PN_ATOMIC(atomicAnd, bit_and)
 #undef PN_ATOMIC
-template <class T, class U, class V>
-T atomicCAS(T* address, U expected, V value) {
-  return pneuma::host_cuda::compare_and_swap(address, T(expected), T(value));
+template <class T>
+T atomicCAS(T* address, std::type_identity_t<T> expected, std::type_identity_t<T> value) {
+  return pneuma::host_cuda::compare_and_swap(address, expected, value);
 }
 inline void __threadfence() { __atomic_signal_fence(__ATOMIC_SEQ_CST); }
 inline void __threadfence_block() { __atomic_signal_fence(__ATOMIC_SEQ_CST); }
@@ -136,87 +121,38 @@ T __ldg(const T* address) {
 }
 
 inline int __popc(unsigned v) { return __builtin_popcount(v); }
-inline int __popcll(unsigned long long v) { return __builtin_popcountll(v); }
 inline int __ffs(int v) { return __builtin_ffs(v); }
 inline int __clz(int v) { return v ? __builtin_clz(unsigned(v)) : 32; }
-inline int __clzll(long long v) { return v ? __builtin_clzll((unsigned long long)v) : 64; }
-inline unsigned __brev(unsigned v) {
-  unsigned r = 0;
-  for (int i = 0; i < 32; ++i) r |= ((v >> i) & 1u) << (31 - i);
-  return r;
-}
-inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned((uint64_t(a) * b) >> 32); }
-inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
-  return (unsigned long long)((__extension__(unsigned __int128)(a) * b) >> 64);
-}
-
-namespace pneuma::host_cuda {
-template <class To, class From>
-To bits_as(From v) {
-  static_assert(sizeof(To) == sizeof(From));
-  To to;
-  std::memcpy(&to, &v, sizeof(to));
-  return to;
-}
-}  // namespace pneuma::host_cuda
 inline float __int_as_float(int v) { return pneuma::host_cuda::bits_as<float>(v); }
 inline float __uint_as_float(unsigned v) { return pneuma::host_cuda::bits_as<float>(v); }
 inline int __float_as_int(float v) { return pneuma::host_cuda::bits_as<int>(v); }
 inline unsigned __float_as_uint(float v) { return pneuma::host_cuda::bits_as<unsigned>(v); }
-inline double __longlong_as_double(long long v) { return pneuma::host_cuda::bits_as<double>(v); }
-inline long long __double_as_longlong(double v) { return pneuma::host_cuda::bits_as<long long>(v); }
 
 inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fadd_rn(float a, float b) { return a + b; }
-inline float __fsub_rn(float a, float b) { return a - b; }
-inline float __fdiv_rn(float a, float b) { return a / b; }
-inline float __frcp_rn(float a) { return 1 / a; }
-inline float __fsqrt_rn(float a) { return std::sqrt(a); }
-inline float __fdividef(float a, float b) { return a / b; }
-inline double __fma_rn(double a, double b, double c) { return std::fma(a, b, c); }
-inline double __dmul_rn(double a, double b) { return a * b; }
-inline double __dadd_rn(double a, double b) { return a + b; }
 inline float __expf(float a) { return std::exp(a); }
 inline float __logf(float a) { return std::log(a); }
-inline float __saturatef(float a) { return a > 0 ? (a < 1 ? a : 1) : 0; }  // NaN: 0
 inline float rsqrtf(float a) { return float(1 / std::sqrt(double(a))); }
 inline double rsqrt(double a) { return 1 / std::sqrt(a); }
-
-// Conversions to integers, which saturate and turn NaN to 0 as the hardware does.
-namespace pneuma::host_cuda {
-template <class Int>
-Int to_integer(double rounded) {
-  constexpr double low = double(Int(Int(1) << (8 * sizeof(Int) - 1)));
-  if (std::isnan(rounded)) return 0;
-  if (rounded < low) return Int(Int(1) << (8 * sizeof(Int) - 1));
-  return rounded >= -low ? Int(~(Int(1) << (8 * sizeof(Int) - 1))) : Int(rounded);
+// To integers it saturates, and NaN becomes 0.
+inline int __float2int_rz(float a) {
+  if (std::isnan(a)) return 0;
+  return a >= 0x1p31f ? INT32_MAX : a < -0x1p31f ? INT32_MIN : int(a);
 }
-}  // namespace pneuma::host_cuda
-inline int __float2int_rn(float a) { return pneuma::host_cuda::to_integer<int>(std::nearbyint(a)); }
-inline int __float2int_rd(float a) { return pneuma::host_cuda::to_integer<int>(std::floor(a)); }
-inline int __float2int_ru(float a) { return pneuma::host_cuda::to_integer<int>(std::ceil(a)); }
-inline int __float2int_rz(float a) { return pneuma::host_cuda::to_integer<int>(std::trunc(a)); }
-inline float __int2float_rn(int a) { return float(a); }
-inline float __uint2float_rn(unsigned a) { return float(a); }
-inline int __double2int_rn(double a) {
-  return pneuma::host_cuda::to_integer<int>(std::nearbyint(a));
-}
+inline int __float2int_rn(float a) { return __float2int_rz(std::nearbyint(a)); }
+inline int __float2int_rd(float a) { return __float2int_rz(std::floor(a)); }
 
 // CUDA has min and max for any two numbers of one kind; of floats, NaN loses.
-inline int min(int a, int b) { return b < a ? b : a; }
-inline unsigned min(unsigned a, unsigned b) { return b < a ? b : a; }
-inline long min(long a, long b) { return b < a ? b : a; }
-inline unsigned long min(unsigned long a, unsigned long b) { return b < a ? b : a; }
-inline long long min(long long a, long long b) { return b < a ? b : a; }
-inline unsigned long long min(unsigned long long a, unsigned long long b) { return b < a ? b : a; }
-inline float min(float a, float b) { return std::fmin(a, b); }
-inline double min(double a, double b) { return std::fmin(a, b); }
-inline int max(int a, int b) { return a < b ? b : a; }
-inline unsigned max(unsigned a, unsigned b) { return a < b ? b : a; }
-inline long max(long a, long b) { return a < b ? b : a; }
-inline unsigned long max(unsigned long a, unsigned long b) { return a < b ? b : a; }
-inline long long max(long long a, long long b) { return a < b ? b : a; }
-inline unsigned long long max(unsigned long long a, unsigned long long b) { return a < b ? b : a; }
-inline float max(float a, float b) { return std::fmax(a, b); }
-inline double max(double a, double b) { return std::fmax(a, b); }
+#define PN_MIN_MAX(T, least, most)         \
+  inline T min(T a, T b) { return least; } \
+  inline T max(T a, T b) { return most; }
+PN_MIN_MAX(int, b < a ? b : a, a < b ? b : a)
+PN_MIN_MAX(unsigned, b < a ? b : a, a < b ? b : a)
+PN_MIN_MAX(long, b < a ? b : a, a < b ? b : a)
+PN_MIN_MAX(unsigned long, b < a ? b : a, a < b ? b : a)
+PN_MIN_MAX(long long, b < a ? b : a, a < b ? b : a)
+PN_MIN_MAX(unsigned long long, b < a ? b : a, a < b ? b : a)
+PN_MIN_MAX(float, std::fmin(a, b), std::fmax(a, b))
+PN_MIN_MAX(double, std::fmin(a, b), std::fmax(a, b))
+#undef PN_MIN_MAX

@@ -110,7 +110,6 @@ cudaError_t launch(const cudaLaunchConfig_t* config, const void* kernel,
                call = std::shared_ptr<KernelCall>(std::move(call))](const Operation& operation) {
     Launch launch{.operation = &operation,
                   .call = call.get(),
-                  .name = name,
                   .grid = grid,
                   .block = block,
                   .dynamic_shared = dynamic,
@@ -133,30 +132,11 @@ cudaError_t launch(const cudaLaunchConfig_t* config, const void* kernel,
 
 cudaError_t set_attribute(const void* kernel, cudaFuncAttribute attribute, int value) {
   if (!kernel) return remember(cudaErrorInvalidDeviceFunction);
-  if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
-  if (value < 0 || size_t(value) + static_shared_of(kernel) > kDynamicSharedLimit)
+  if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 ||
+      size_t(value) > kDynamicSharedLimit)
     return remember(cudaErrorInvalidValue);
   std::lock_guard lock(limits_mutex);
   limits[kernel] = size_t(value);
-  return cudaSuccess;
-}
-
-cudaError_t get_attributes(cudaFuncAttributes* attributes, const void* kernel) {
-  if (!attributes) return remember(cudaErrorInvalidValue);
-  if (!kernel) return remember(cudaErrorInvalidDeviceFunction);
-  *attributes = {};
-  attributes->sharedSizeBytes = static_shared_of(kernel);
-  attributes->maxThreadsPerBlock = kMaxThreads;
-  attributes->maxDynamicSharedSizeBytes = int(dynamic_limit(kernel));
-  return cudaSuccess;
-}
-
-// Registers are not known here, so this is what threads, blocks and shared memory allow.
-cudaError_t blocks_at_once(int* blocks, const void* kernel, int threads, size_t dynamic_shared) {
-  if (!blocks || threads < 1 || threads > kMaxThreads) return remember(cudaErrorInvalidValue);
-  const size_t shared = static_shared_of(kernel) + dynamic_shared + 1024;
-  const int whole_warps = (threads + kWarp - 1) / kWarp * kWarp;
-  *blocks = std::min({32, 2048 / whole_warps, int((kDynamicSharedLimit + 1024) / shared)});
   return cudaSuccess;
 }
 

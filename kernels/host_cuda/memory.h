@@ -45,14 +45,16 @@ struct Allocation {
   int64_t number = 0;  // of this allocation, from 1
 };
 
-// The allocation that holds `address`, or whose guard zones do; where there is none, number is 0.
+// The last allocation that begins before `address`, its guard zone included; else number is 0.
 Allocation find_allocation(uintptr_t address);
 // "4 bytes behind the end of allocation 3 of 4096 bytes", for a fault's sentence.
 std::string describe(uintptr_t address);
 
 // Do [address, address + bytes) lie in one live allocation; have all of them been written?
 bool in_bounds(uintptr_t address, size_t bytes);
-bool is_pinned(const void* address);
+bool is_freed(uintptr_t address);
+bool is_pinned(const void* memory);
+bool is_device(const void* memory);  // or was, or is near it
 size_t first_unwritten(uintptr_t address,
                        size_t bytes);  // offset, or `bytes` where all are written
 void mark_written(uintptr_t address, size_t bytes);

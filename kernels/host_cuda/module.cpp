@@ -5,9 +5,7 @@
 #include <elf.h>
 #include <link.h>
 
-#include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -26,85 +24,68 @@ std::string demangled(const std::string& symbol) {
   return name;
 }
 
-// "void a::kernel<int>(int*)" -> "a::kernel<int>"
-std::string without_signature(std::string name) {
-  if (name.back() == ')') {
-    int depth = 0;
-    size_t i = name.size();
-    while (i-- > 0) {
-      depth += (name[i] == ')') - (name[i] == '(');
-      if (!depth) break;
-    }
-    name.resize(i);
-  }
+// "void a::kernel<int>(int*)" -> "a::kernel<int>": what lies between the last space and the last
+// parenthesis outside of all brackets.
+std::string without_signature(const std::string& name) {
+  size_t begin = 0, end = name.size();
   int depth = 0;
-  for (size_t i = name.size(); i-- > 0;) {
-    depth += (name[i] == '>' || name[i] == ')') - (name[i] == '<' || name[i] == '(');
-    if (!depth && name[i] == ' ') return name.substr(i + 1);
+  for (size_t i = name.size(); i-- > 0 && !begin;) {
+    depth += (name[i] == ')' || name[i] == '>') - (name[i] == '(' || name[i] == '<');
+    if (!depth && name[i] == '(' && end == name.size()) end = i;
+    if (!depth && name[i] == ' ') begin = i + 1;
   }
-  return name;
+  return name.substr(begin, end - begin);
 }
 
 struct Module {
-  uintptr_t base = 0;
-  std::map<uintptr_t, std::string> functions;              // mangled
-  std::vector<SharedArray> arrays;                         // mangled, by begin
+  uintptr_t base = 0;                                      // what its addresses are relative to
+  std::map<uintptr_t, std::string> functions, variables;   // mangled; variables: thread-local
   std::vector<std::pair<uintptr_t, uintptr_t>> constants;  // [begin, end)
 
-  Module();
-  void read_symbols(const std::vector<char>& file);
-};
+  Module() {
+    dl_iterate_phdr(
+        [](dl_phdr_info* part, size_t, void* self) {
+          return int(static_cast<Module*>(self)->read_segments(*part));
+        },
+        this);
+    Dl_info info{};
+    dladdr(reinterpret_cast<void*>(pneuma_host_cuda), &info);
+    std::ifstream in(info.dli_fname, std::ios::binary);
+    if (!in) in.open("/proc/self/exe", std::ios::binary);
+    read_symbols({std::istreambuf_iterator<char>(in), {}});
+  }
 
-Module::Module() {
-  Dl_info info{};
-  dladdr(reinterpret_cast<void*>(pneuma_host_cuda), &info);
-  base = uintptr_t(info.dli_fbase);
-  dl_iterate_phdr(
-      [](dl_phdr_info* part, size_t, void* self) {
-        Module& m = *static_cast<Module*>(self);
-        bool mine = false;
-        std::vector<std::pair<uintptr_t, uintptr_t>> found;
-        for (int i = 0; i < part->dlpi_phnum; ++i) {
-          const auto& h = part->dlpi_phdr[i];
-          const uintptr_t begin = part->dlpi_addr + h.p_vaddr, end = begin + h.p_memsz;
-          const uintptr_t here = uintptr_t(reinterpret_cast<void*>(pneuma_host_cuda));
-          if (h.p_type == PT_LOAD && here >= begin && here < end) mine = true;
-          if ((h.p_type == PT_LOAD && !(h.p_flags & PF_W)) || h.p_type == PT_GNU_RELRO)
-            found.emplace_back(begin, end);
-        }
-        if (!mine) return 0;
-        m.constants = found;
-        m.base = part->dlpi_addr;
-        return 1;
-      },
-      this);
-  const std::string path =
-      info.dli_fname && std::ifstream(info.dli_fname).good() ? info.dli_fname : "/proc/self/exe";
-  std::ifstream in(path, std::ios::binary);
-  read_symbols({std::istreambuf_iterator<char>(in), {}});
-}
+  bool read_segments(const dl_phdr_info& part) {  // true: it is this one
+    const auto here = uintptr_t(reinterpret_cast<void*>(pneuma_host_cuda));
+    bool mine = false;
+    constants.clear();
+    for (int i = 0; i < part.dlpi_phnum; ++i) {
+      const auto& h = part.dlpi_phdr[i];
+      const uintptr_t begin = part.dlpi_addr + h.p_vaddr, end = begin + h.p_memsz;
+      mine = mine || (h.p_type == PT_LOAD && here >= begin && here < end);
+      if ((h.p_type == PT_LOAD && !(h.p_flags & PF_W)) || h.p_type == PT_GNU_RELRO)
+        constants.emplace_back(begin, end);
+    }
+    base = part.dlpi_addr;
+    return mine;
+  }
 
-void Module::read_symbols(const std::vector<char>& file) {
-  if (file.size() < sizeof(ElfW(Ehdr))) return;
-  const auto* header = reinterpret_cast<const ElfW(Ehdr)*>(file.data());
-  if (std::memcmp(header->e_ident, ELFMAG, SELFMAG) || !header->e_shoff) return;
-  const auto* sections = reinterpret_cast<const ElfW(Shdr)*>(file.data() + header->e_shoff);
-  for (int i = 0; i < header->e_shnum; ++i) {
-    if (sections[i].sh_type != SHT_SYMTAB) continue;
-    const auto* symbols = reinterpret_cast<const ElfW(Sym)*>(file.data() + sections[i].sh_offset);
-    const char* names = file.data() + sections[sections[i].sh_link].sh_offset;
-    for (size_t s = 0; s < sections[i].sh_size / sizeof(*symbols); ++s) {
-      const auto& symbol = symbols[s];
-      const char* name = names + symbol.st_name;
-      const int type = ELF64_ST_TYPE(symbol.st_info);
-      if (type == STT_FUNC) functions[base + symbol.st_value] = name;
-      if (type == STT_TLS && symbol.st_size)
-        arrays.push_back({symbol.st_value, symbol.st_size, name});
+  void read_symbols(const std::vector<char>& file) {
+    const auto* header = reinterpret_cast<const ElfW(Ehdr)*>(file.data());
+    if (file.size() < sizeof(*header) || !header->e_shoff) return;
+    const auto* sections = reinterpret_cast<const ElfW(Shdr)*>(file.data() + header->e_shoff);
+    for (int i = 0; i < header->e_shnum; ++i) {
+      if (sections[i].sh_type != SHT_SYMTAB) continue;
+      const auto* symbol = reinterpret_cast<const ElfW(Sym)*>(file.data() + sections[i].sh_offset);
+      const char* names = file.data() + sections[sections[i].sh_link].sh_offset;
+      for (size_t n = sections[i].sh_size / sizeof(*symbol); n > 0; --n, ++symbol) {
+        const int type = ELF64_ST_TYPE(symbol->st_info);
+        if (type == STT_FUNC) functions[base + symbol->st_value] = names + symbol->st_name;
+        if (type == STT_TLS) variables[symbol->st_value] = names + symbol->st_name;
+      }
     }
   }
-  std::sort(arrays.begin(), arrays.end(),
-            [](const SharedArray& a, const SharedArray& b) { return a.begin < b.begin; });
-}
+};
 
 const Module& module() {
   static const Module& all = *new Module;
@@ -118,38 +99,20 @@ std::string name_of_function(const void* function) {
   return found == module().functions.end() ? "kernel" : without_signature(demangled(found->second));
 }
 
-size_t static_shared_of(const void* function) {
-  const auto found = module().functions.find(uintptr_t(function));
-  if (found == module().functions.end() || found->second.size() < 2) return 0;
-  // A variable of a function is named _ZZ<the function>E<the variable>.
-  const std::string prefix = "_ZZ" + found->second.substr(2) + "E";
-  size_t bytes = 0;
-  for (const SharedArray& a : module().arrays)
-    if (a.name.compare(0, prefix.size(), prefix) == 0) bytes += a.bytes;
-  return bytes;
-}
-
 bool is_constant(uintptr_t address, size_t bytes) {
   for (const auto& [begin, end] : module().constants)
     if (address >= begin && address + bytes <= end) return true;
   return false;
 }
 
-const SharedArray* shared_array(size_t offset) {
-  const auto& arrays = module().arrays;
-  const auto after =
-      std::upper_bound(arrays.begin(), arrays.end(), offset,
-                       [](size_t at, const SharedArray& array) { return at < array.begin; });
-  return after == arrays.begin() ? nullptr : &*std::prev(after);
-}
-
 std::string name_of_shared(size_t offset) {
-  const SharedArray* array = shared_array(offset);
-  if (!array) return "shared memory";
-  const std::string name = demangled(array->name);
+  const auto after = module().variables.upper_bound(offset);
+  if (after == module().variables.begin()) return "unnamed";
+  const auto& [begin, mangled] = *std::prev(after);
+  const std::string name = demangled(mangled);
   const size_t colon = name.rfind("::");
   return name.substr(colon == std::string::npos ? 0 : colon + 2) + " byte " +
-         std::to_string(offset - array->begin);
+         std::to_string(offset - begin);
 }
 
 std::pair<uintptr_t, size_t> thread_local_block() {

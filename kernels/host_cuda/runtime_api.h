@@ -8,23 +8,26 @@
 
 #include "kernels/host_cuda/vectors.h"
 
-enum cudaError_t {
-  cudaSuccess = 0,
-  cudaErrorInvalidValue = 1,
-  cudaErrorMemoryAllocation = 2,
-  cudaErrorInvalidConfiguration = 9,
-  cudaErrorInvalidMemcpyDirection = 21,
-  cudaErrorInsufficientDriver = 35,
-  cudaErrorInvalidDeviceFunction = 98,
-  cudaErrorNoDevice = 100,
-  cudaErrorInvalidDevice = 101,
-  cudaErrorInvalidResourceHandle = 400,
-  cudaErrorNotReady = 600,
-  cudaErrorIllegalAddress = 700,
-  cudaErrorMisalignedAddress = 716,
-  cudaErrorLaunchFailure = 719,
-  cudaErrorNotSupported = 801,
-};
+// name, number, what cudaGetErrorString says
+#define PN_CUDA_ERRORS(X)                                                     \
+  X(cudaSuccess, 0, "no error")                                               \
+  X(cudaErrorInvalidValue, 1, "invalid argument")                             \
+  X(cudaErrorMemoryAllocation, 2, "out of memory")                            \
+  X(cudaErrorInvalidConfiguration, 9, "invalid configuration argument")       \
+  X(cudaErrorInvalidMemcpyDirection, 21, "invalid copy direction for memcpy") \
+  X(cudaErrorInsufficientDriver, 35,                                          \
+    "CUDA driver version is insufficient for CUDA runtime version")           \
+  X(cudaErrorInvalidDeviceFunction, 98, "invalid device function")            \
+  X(cudaErrorNoDevice, 100, "no CUDA-capable device is detected")             \
+  X(cudaErrorInvalidDevice, 101, "invalid device ordinal")                    \
+  X(cudaErrorInvalidResourceHandle, 400, "invalid resource handle")           \
+  X(cudaErrorNotReady, 600, "device not ready")                               \
+  X(cudaErrorIllegalAddress, 700, "an illegal memory access was encountered") \
+  X(cudaErrorMisalignedAddress, 716, "misaligned address")                    \
+  X(cudaErrorLaunchFailure, 719, "unspecified launch failure")
+#define PN_ERROR(name, number, text) name = number,
+enum cudaError_t { PN_CUDA_ERRORS(PN_ERROR) };
+#undef PN_ERROR
 enum cudaMemcpyKind {
   cudaMemcpyHostToHost,
   cudaMemcpyHostToDevice,
@@ -32,29 +35,13 @@ enum cudaMemcpyKind {
   cudaMemcpyDeviceToDevice,
   cudaMemcpyDefault,
 };
-enum cudaDeviceAttr {
-  cudaDevAttrMaxThreadsPerBlock = 1,
-  cudaDevAttrMaxSharedMemoryPerBlock = 8,
-  cudaDevAttrWarpSize = 10,
-  cudaDevAttrClockRate = 13,
-  cudaDevAttrMultiProcessorCount = 16,
-  cudaDevAttrMaxThreadsPerMultiProcessor = 39,
-  cudaDevAttrComputeCapabilityMajor = 75,
-  cudaDevAttrComputeCapabilityMinor = 76,
-  cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
-};
-enum cudaFuncAttribute {
-  cudaFuncAttributeMaxDynamicSharedMemorySize = 8,
-  cudaFuncAttributePreferredSharedMemoryCarveout = 9,
-};
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 inline constexpr unsigned cudaStreamDefault = 0, cudaStreamNonBlocking = 1;
 inline constexpr unsigned cudaEventDefault = 0, cudaEventBlockingSync = 1,
                           cudaEventDisableTiming = 2;
-inline constexpr unsigned cudaHostAllocDefault = 0;
 
 using cudaStream_t = struct CUstream_st*;
 using cudaEvent_t = struct CUevent_st*;
-using cudaHostFn_t = void (*)(void*);
 #define cudaStreamLegacy ((cudaStream_t)0x1)
 
 struct cudaDeviceProp {
@@ -62,10 +49,6 @@ struct cudaDeviceProp {
   size_t totalGlobalMem, sharedMemPerBlock, sharedMemPerBlockOptin, sharedMemPerMultiprocessor;
   int major, minor, multiProcessorCount, warpSize, maxThreadsPerBlock, maxThreadsPerMultiProcessor;
   int regsPerBlock, regsPerMultiprocessor, l2CacheSize, memoryBusWidth;
-};
-struct cudaFuncAttributes {
-  size_t sharedSizeBytes, constSizeBytes, localSizeBytes;
-  int maxThreadsPerBlock, numRegs, ptxVersion, binaryVersion, maxDynamicSharedSizeBytes;
 };
 struct cudaLaunchAttribute;
 // In kernels gridDim and blockDim are functions, so here they are too.
@@ -86,9 +69,7 @@ struct cudaLaunchConfig_t {
 cudaError_t cudaMalloc(void** memory, size_t bytes);
 cudaError_t cudaFree(void* memory);
 cudaError_t cudaMallocHost(void** memory, size_t bytes);
-cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned flags);
 cudaError_t cudaFreeHost(void* memory);
-cudaError_t cudaMemGetInfo(size_t* free, size_t* total);
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind);
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream = nullptr);
@@ -97,12 +78,10 @@ cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stre
 
 cudaError_t cudaStreamCreate(cudaStream_t* stream);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
-cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int priority);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 cudaError_t cudaStreamQuery(cudaStream_t stream);
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags = 0);
-cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data);
 cudaError_t cudaEventCreate(cudaEvent_t* event);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
@@ -114,11 +93,7 @@ cudaError_t cudaDeviceSynchronize();
 
 cudaError_t cudaGetDeviceCount(int* count);
 cudaError_t cudaGetDevice(int* device);
-cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
-cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
-cudaError_t cudaDriverGetVersion(int* version);
-cudaError_t cudaRuntimeGetVersion(int* version);
 cudaError_t cudaGetLastError();
 cudaError_t cudaPeekAtLastError();
 const char* cudaGetErrorName(cudaError_t error);
@@ -146,8 +121,6 @@ struct KernelCallOf final : KernelCall {
 cudaError_t launch(const cudaLaunchConfig_t* config, const void* kernel,
                    std::unique_ptr<KernelCall> call);
 cudaError_t set_attribute(const void* kernel, cudaFuncAttribute attribute, int value);
-cudaError_t get_attributes(cudaFuncAttributes* attributes, const void* kernel);
-cudaError_t blocks_at_once(int* blocks, const void* kernel, int threads, size_t dynamic_shared);
 
 }  // namespace pneuma::host_cuda
 
@@ -162,16 +135,6 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
 template <class F>
 cudaError_t cudaFuncSetAttribute(F* kernel, cudaFuncAttribute attribute, int value) {
   return pneuma::host_cuda::set_attribute(reinterpret_cast<const void*>(kernel), attribute, value);
-}
-template <class F>
-cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, F* kernel) {
-  return pneuma::host_cuda::get_attributes(attributes, reinterpret_cast<const void*>(kernel));
-}
-template <class F>
-cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, F* kernel, int threads,
-                                                          size_t dynamic_shared) {
-  return pneuma::host_cuda::blocks_at_once(blocks, reinterpret_cast<const void*>(kernel), threads,
-                                           dynamic_shared);
 }
 template <class T>
 cudaError_t cudaMalloc(T** memory, size_t bytes) {

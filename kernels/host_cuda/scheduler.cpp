@@ -3,99 +3,89 @@
 
 #include <boost/context/detail/fcontext.hpp>
 #include <cstring>
-#include <new>
 #include <tuple>
 
 #include "kernels/host_cuda/block.h"
+#include "kernels/host_cuda/device_side.h"
 #include "kernels/host_cuda/faults.h"
 
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#endif
+// ASan keeps a shadow of each stack and must be told of every change; absent without it.
+extern "C" {
+[[gnu::weak]] void __sanitizer_start_switch_fiber(void** save, const void* stack, size_t bytes);
+[[gnu::weak]] void __sanitizer_finish_switch_fiber(void* save, const void** stack, size_t* bytes);
+[[gnu::weak]] void __asan_unpoison_memory_region(const volatile void* begin, size_t bytes);
+}
 
 namespace pneuma::host_cuda {
 
-namespace context = boost::context::detail;
+using boost::context::detail::fcontext_t;
+using boost::context::detail::transfer_t;
 
 thread_local Block* running = nullptr;
 
-struct Fiber {
-  static constexpr size_t kPage = 4096;
+namespace {
+struct Stack {
+  const void* begin = nullptr;
+  size_t bytes = 0;
+};
+thread_local Stack scheduler_stack;
 
+transfer_t jump(fcontext_t to, void* data, const Stack& stack, Stack* from) {
+  void* save = nullptr;
+  if (kSanitized) __sanitizer_start_switch_fiber(&save, stack.begin, stack.bytes);
+  const transfer_t back = boost::context::detail::jump_fcontext(to, data);
+  Stack unused;
+  if (!from) from = &unused;
+  if (kSanitized) __sanitizer_finish_switch_fiber(save, &from->begin, &from->bytes);
+  return back;
+}
+}  // namespace
+
+struct Fiber {
   explicit Fiber(Block* block) : block(block) {
-    void* p = mmap(nullptr, kStack + kPage, PROT_READ | PROT_WRITE,
+    constexpr size_t page = 4096;
+    void* p = mmap(nullptr, kStack + page, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) throw std::bad_alloc();
-    mprotect(p, kPage, PROT_NONE);  // overflowing ends the program here, and nowhere else
-    stack = static_cast<char*>(p) + kPage;
+    mprotect(p, page, PROT_NONE);  // overflowing ends the program here, and nowhere else
+    stack = static_cast<char*>(p) + page;
     restart();
   }
   void restart() {
-#ifdef __SANITIZE_ADDRESS__
-    __asan_unpoison_memory_region(stack, kStack);
-#endif
-    at = context::make_fcontext(stack + kStack, kStack, body);
+    if (kSanitized) __asan_unpoison_memory_region(stack, kStack);
+    at = boost::context::detail::make_fcontext(stack + kStack, kStack, body);
+    busy = false;
   }
-  static void body(context::transfer_t from);
+  static void body(transfer_t from) {
+    if (kSanitized)
+      __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack.begin, &scheduler_stack.bytes);
+    Fiber& fiber = *static_cast<Fiber*>(from.data);
+    Block& block = *fiber.block;
+    for (block.scheduler_ = from.fctx;; fiber.leave()) {
+      while (block.ready_.empty() && !block.fresh_.empty()) {
+        block.begin(block.fresh_.front());
+        block.fresh_.pop_front();
+        block.fiber_of_[block.current] = &fiber;
+        block.launch->call->run();
+        block.finished();
+      }
+      fiber.busy = false;
+      block.idle_.push_back(&fiber);
+    }
+  }
+  void leave() {  // to the scheduler, until resumed
+    block->scheduler_ = jump(block->scheduler_, nullptr, scheduler_stack, &scheduler_stack).fctx;
+  }
 
   Block* block;
   char* stack;
-  context::fcontext_t at;
-  bool busy = false;
-  void* sanitizer_stack = nullptr;
+  fcontext_t at;
+  bool busy;
 };
 
-namespace {
-// ASan keeps a shadow of each stack and must be told of every change.
-#ifdef __SANITIZE_ADDRESS__
-thread_local const void* scheduler_stack = nullptr;
-thread_local size_t scheduler_bytes = 0;
-void leaving(void** save, const void* stack, size_t bytes) {
-  __sanitizer_start_switch_fiber(save, stack, bytes);
-}
-void come(void* saved, const void** stack, size_t* bytes) {
-  __sanitizer_finish_switch_fiber(saved, stack, bytes);
-}
-#endif
-}  // namespace
-
-// In a fiber: back to the scheduler, until resumed.
-static void leave([[maybe_unused]] Fiber& fiber, void*& scheduler) {
-#ifdef __SANITIZE_ADDRESS__
-  leaving(&fiber.sanitizer_stack, scheduler_stack, scheduler_bytes);
-#endif
-  const context::transfer_t from = context::jump_fcontext(scheduler, nullptr);
-#ifdef __SANITIZE_ADDRESS__
-  come(fiber.sanitizer_stack, &scheduler_stack, &scheduler_bytes);
-#endif
-  scheduler = from.fctx;
-}
-
-void Fiber::body(context::transfer_t from) {
-  Fiber& fiber = *static_cast<Fiber*>(from.data);
-  Block& block = *fiber.block;
-#ifdef __SANITIZE_ADDRESS__
-  come(nullptr, &scheduler_stack, &scheduler_bytes);
-#endif
-  block.scheduler_ = from.fctx;
-  while (true) {
-    while (block.ready_next_ == block.ready_.size() && block.next_ < block.threads_) {
-      block.begin(block.order_[size_t(block.next_++)]);
-      block.fiber_of_[size_t(block.current)] = &fiber;
-      block.launch->call->run();
-      block.finished();
-    }
-    fiber.busy = false;
-    block.idle_.push_back(&fiber);
-    leave(fiber, block.scheduler_);
-  }
-}
-
-Block::Block() {
-  std::tie(shared_begin_, shared_bytes_) = thread_local_block();
+Block::Block() : dynamic_(dynamic_shared_begin()) {
+  std::tie(shared_, shared_bytes_) = thread_local_block();
   words_.resize(shared_bytes_ / 4 + 2);
-  dynamic_begin_ = dynamic_shared_begin();
 }
 
 uint64_t Block::random() {  // xorshift64*, Vigna 2016
@@ -106,30 +96,22 @@ uint64_t Block::random() {  // xorshift64*, Vigna 2016
 }
 
 // A random order of the warps; in each, lanes from a random one on, up or down.
-static void draw_order(std::vector<int>& order, int threads, uint64_t (*next)(void*), void* from) {
-  const int warps = (threads + kWarp - 1) / kWarp;
-  int shuffled[kMaxThreads / kWarp];
-  for (int i = 0; i < warps; ++i) {
-    const int j = int(next(from) % uint64_t(i + 1));
+template <class Queue>
+void Block::draw_order(Queue& threads) {
+  unsigned shuffled[kMaxThreads / kWarp];
+  for (unsigned i = 0; i < warps_.size(); ++i) {
+    const unsigned j = unsigned(random() % (i + 1));
     shuffled[i] = shuffled[j];
     shuffled[j] = i;
   }
-  for (int i = 0; i < warps; ++i) {
-    const uint64_t draw = next(from);
-    const int first = int(draw % kWarp), step = (draw >> 32) & 1 ? 1 : kWarp - 1;
-    for (int k = 0; k < kWarp; ++k) {
-      const int thread = shuffled[i] * kWarp + (first + k * step) % kWarp;
-      if (thread < threads) order.push_back(thread);
+  for (unsigned i = 0; i < warps_.size(); ++i) {
+    const uint64_t draw = random();
+    const unsigned first = draw % kWarp, step = draw >> 32 & 1 ? 1 : kWarp - 1;
+    for (unsigned k = 0; k < kWarp; ++k) {
+      const unsigned lane = (first + k * step) % kWarp;
+      if (warps_[shuffled[i]].alive >> lane & 1) threads.push_back(shuffled[i] * kWarp + lane);
     }
   }
-}
-
-void Block::start_order(uint64_t seed) {
-  random_ = seed * 0x9E3779B97F4A7C15ull | 1;
-  for (int i = 0; i < 4; ++i) random();
-  order_.clear();
-  draw_order(
-      order_, threads_, [](void* b) { return static_cast<Block*>(b)->random(); }, this);
 }
 
 void Block::run(Launch& what, uint64_t index) {
@@ -137,44 +119,45 @@ void Block::run(Launch& what, uint64_t index) {
   const dim3 grid = what.grid;
   block = {unsigned(index % grid.x), unsigned(index / grid.x % grid.y),
            unsigned(index / grid.x / grid.y)};
-  threads_ = alive_ = int(what.block.x * what.block.y * what.block.z);
-  next_ = waiting_ = count_ = 0;
+  threads_ = alive_ = what.block.x * what.block.y * what.block.z;
+  waiting_ = 0;
   barriers_ = static_shared_ = 0;
   first_interval_ = ++interval_;
+  fiber_of_.resize(threads_);
+  warps_.assign((threads_ + kWarp - 1) / kWarp, {});
+  for (unsigned t = 0; t < threads_; ++t) warps_[t / kWarp].alive |= 1u << (t % kWarp);
+  random_ = (what.settings.seed ^ what.number << 20 ^ index) * 0x9E3779B97F4A7C15ull | 1;
+  for (int i = 0; i < 4; ++i) random();
   ready_.clear();
-  ready_next_ = 0;
-  fiber_of_.assign(size_t(threads_), nullptr);
-  warps_.assign(size_t(threads_ + kWarp - 1) / kWarp, {});
-  for (int t = 0; t < threads_; ++t) warps_[size_t(t / kWarp)].alive |= 1u << (t % kWarp);
-  start_order(what.settings.seed ^ (what.number << 20) ^ index);
-  dynamic_bytes_ = what.dynamic_shared;
-  if (what.settings.count_traffic) traffic_.start(threads_);
+  fresh_.clear();
+  draw_order(fresh_);
+  if (what.settings.count_traffic) traffic_.start(int(threads_));
 
   running = this;
-  while (!what.stopped.load(std::memory_order_relaxed)) {
-    if (ready_next_ < ready_.size()) {
-      const int thread = ready_[ready_next_++];
-      if (ready_next_ == ready_.size()) {
-        ready_.clear();
-        ready_next_ = 0;
-      }
-      begin(thread);
-      resume(*fiber_of_[size_t(thread)]);
-    } else if (next_ < threads_) {
-      resume(idle_fiber());
-    } else {
-      break;
+  while (!what.stopped && !(ready_.empty() && fresh_.empty())) {
+    if (!ready_.empty()) {
+      begin(ready_.front());
+      ready_.pop_front();
+      resume(*fiber_of_[current]);
+      continue;
     }
+    if (idle_.empty()) idle_.push_back(fibers_.emplace_back(new Fiber(this)));
+    Fiber& fiber = *idle_.back();
+    idle_.pop_back();
+    fiber.busy = true;
+    resume(fiber);
   }
-  if (alive_ && !what.stopped) check_stuck();
   running = nullptr;
-  if (alive_) {  // stopped: forget the threads where they stand
-    for (Fiber* fiber : fibers_)
-      if (fiber->busy) {
-        fiber->restart();
-        fiber->busy = false;
-        idle_.push_back(fiber);
-      }
+  if (alive_) {  // forget the threads where they stand
+    if (!what.stopped)
+      report_here(FaultKind::divergent_barrier, nullptr,
+                  "is in a block whose threads wait for others that never come");
+    what.stopped = true;
+    for (Fiber* fiber : fibers_) {
+      if (!fiber->busy) continue;
+      fiber->restart();
+      idle_.push_back(fiber);
+    }
   }
   if (what.settings.count_traffic) {
     std::lock_guard lock(what.traffic.mutex);
@@ -185,129 +168,91 @@ void Block::run(Launch& what, uint64_t index) {
   }
 }
 
-Fiber& Block::idle_fiber() {
-  if (idle_.empty()) {
-    fibers_.push_back(new Fiber(this));
-    idle_.push_back(fibers_.back());
-  }
-  Fiber* fiber = idle_.back();
-  idle_.pop_back();
-  fiber->busy = true;
-  return *fiber;
-}
-
 void Block::resume(Fiber& fiber) {
-  running_fiber_ = &fiber;
-  stack_begin_ = uintptr_t(fiber.stack);
-#ifdef __SANITIZE_ADDRESS__
-  void* mine = nullptr;
-  leaving(&mine, fiber.stack, kStack);
-#endif
-  const context::transfer_t back = context::jump_fcontext(fiber.at, &fiber);
-#ifdef __SANITIZE_ADDRESS__
-  come(mine, nullptr, nullptr);
-#endif
-  fiber.at = back.fctx;
+  fiber_ = &fiber;
+  stack_ = uintptr_t(fiber.stack);
+  fiber.at = jump(fiber.at, &fiber, {fiber.stack, kStack}, nullptr).fctx;
 }
 
-void Block::begin(int t) {
-  current = t;
+void Block::begin(unsigned t) {
   const dim3 size = launch->block;
-  thread = {unsigned(t) % size.x, unsigned(t) / size.x % size.y, unsigned(t) / size.x / size.y};
+  current = t;
+  thread = {t % size.x, t / size.x % size.y, t / size.x / size.y};
 }
 
 void Block::wait() {
-  const int mine = current;
-  leave(*running_fiber_, scheduler_);
+  const unsigned mine = current;
+  fiber_->leave();
   begin(mine);
 }
 
-void Block::stop() {
+void Block::report_here(FaultKind kind, const void* site, const std::string& what) {
+  const std::string& name = launch->operation->name;
+  report(kind, name, uintptr_t(site),
+         text("%s: block (%u,%u,%u), thread (%u,%u,%u) %s.", name.c_str(), block.x, block.y,
+              block.z, thread.x, thread.y, thread.z, what.c_str()));
+}
+
+void Block::fail(FaultKind kind, const void* site, const std::string& what) {
+  report_here(kind, site, what);
   launch->stopped = true;
-  leave(*running_fiber_, scheduler_);
+  fiber_->leave();
   __builtin_unreachable();
 }
 
 void Block::finished() {
   --alive_;
   const unsigned bit = 1u << (current % kWarp);
-  Warp& warp = warps_[size_t(current / kWarp)];
+  Warp& warp = warps_[current / kWarp];
   warp.alive &= ~bit;
   for (const Meeting& meeting : warp.meetings)
-    if (meeting.arrived && (meeting.mask & bit)) {
-      report_here(FaultKind::divergent_barrier, nullptr,
-                  "returned while lanes of its warp wait for it");
-      stop();
-    }
+    if (meeting.arrived && (meeting.mask & bit))
+      fail(FaultKind::divergent_barrier, nullptr, "returned while lanes of its warp wait for it");
   if (waiting_ && waiting_ == alive_) complete_barrier();
 }
 
 int Block::barrier(int how, int value, const char* file, int line) {
   if (!waiting_) {
-    barrier_file_ = file;
-    barrier_line_ = line;
-    barrier_how_ = how;
-    count_ = 0;
-  } else if ((launch->settings.checks & check_barriers) &&
-             (line != barrier_line_ || how != barrier_how_ || std::strcmp(file, barrier_file_))) {
-    report_here(FaultKind::divergent_barrier, file + line,
-                text("waits at the barrier in line %d of %s, others at that in line %d of %s", line,
-                     file, barrier_line_, barrier_file_));
-    stop();
+    std::tie(how_, file_, line_, count_) = std::tuple(how, file, line, 0);
+  } else if (checks(check_barriers) && (line != line_ || how != how_ || std::strcmp(file, file_))) {
+    fail(FaultKind::divergent_barrier, file + line,
+         text("waits at the barrier in line %d of %s, others at that in line %d of %s", line, file,
+              line_, file_));
   }
   count_ += value != 0;
   if (++waiting_ == alive_) complete_barrier();
   wait();
-  return barrier_result_;
+  return result_;
 }
 
 void Block::complete_barrier() {
-  if (alive_ < threads_ && (launch->settings.checks & check_barriers)) {
-    report_here(FaultKind::divergent_barrier, barrier_file_ + barrier_line_,
-                text("is the last of %d threads at the barrier in line %d of %s, and %d have "
-                     "returned without it",
-                     alive_, barrier_line_, barrier_file_, threads_ - alive_));
-    stop();
-  }
-  const int results[] = {0, count_, count_ == waiting_, count_ > 0};
-  barrier_result_ = results[barrier_how_];
+  if (alive_ < threads_ && checks(check_barriers))
+    fail(FaultKind::divergent_barrier, file_ + line_,
+         text("is the last of %u threads at the barrier in line %d of %s, and %u have returned "
+              "without it",
+              alive_, line_, file_, threads_ - alive_));
+  const int results[] = {0, count_, count_ == int(waiting_), count_ > 0};
+  result_ = results[how_];
   waiting_ = 0;
   ++interval_;
   ++barriers_;
-  ready_.clear();  // all that live have waited here
-  ready_next_ = 0;
-  draw_order(
-      ready_, threads_, [](void* b) { return static_cast<Block*>(b)->random(); }, this);
-  if (alive_ < threads_)
-    std::erase_if(ready_,
-                  [&](int t) { return !(warps_[size_t(t / kWarp)].alive >> (t % kWarp) & 1); });
+  draw_order(ready_);
 }
 
-void Block::meet(unsigned mask, void* mine, void (*act)(void* const* lanes, unsigned mask)) {
-  Warp& warp = warps_[size_t(current / kWarp)];
-  const int lane = current % kWarp;
+void Block::meet(unsigned mask, void* mine, Act act) {
+  Warp& warp = warps_[current / kWarp];
+  const unsigned lane = current % kWarp, first = current - lane;
   // A last warp that is not whole may name lanes that never were.
-  const int first = current - lane;
   if (threads_ - first < kWarp) mask &= (1u << (threads_ - first)) - 1;
-  if (!(mask >> lane & 1) || (mask & ~warp.alive)) {
-    report_here(FaultKind::divergent_barrier, reinterpret_cast<void*>(act),
-                text("meets lanes of its warp with the mask %08x, which %s", mask,
-                     mask >> lane & 1 ? "names lanes that have returned" : "lacks itself"));
-    stop();
-  }
   Meeting* meeting = nullptr;
   for (Meeting& m : warp.meetings)
-    if (m.arrived && (m.mask & mask)) meeting = &m;
-  if (!meeting)
-    for (Meeting& m : warp.meetings)
-      if (!m.arrived) meeting = &m;
-  if (!meeting || (meeting->arrived && (meeting->mask != mask || meeting->act != act))) {
-    report_here(FaultKind::divergent_barrier, reinterpret_cast<void*>(act),
-                text("meets lanes of its warp with the mask %08x, while others wait for it with "
-                     "another mask or at another function",
-                     mask));
-    stop();
-  }
+    if (!m.arrived || (m.mask & mask)) meeting = meeting && meeting->arrived ? meeting : &m;
+  if (!(mask >> lane & 1) || (mask & ~warp.alive) || !meeting ||
+      (meeting->arrived && (meeting->mask != mask || meeting->act != act)))
+    fail(FaultKind::divergent_barrier, reinterpret_cast<void*>(act),
+         text("meets lanes of its warp with the mask %08x: it is not among them, or one has "
+              "returned or waits with another mask or function",
+              mask));
   meeting->mask = mask;
   meeting->act = act;
   meeting->arrived |= 1u << lane;
@@ -316,88 +261,38 @@ void Block::meet(unsigned mask, void* mine, void (*act)(void* const* lanes, unsi
     if (act) act(meeting->lanes, mask);
     meeting->arrived = 0;
     ++warp.phase;
-    const int turn = int(random() % kWarp);
-    for (int i = 0; i < kWarp; ++i) {
-      const int l = (i + turn) % kWarp;
-      if (mask >> l & 1) ready_.push_back(first + l);
-    }
-    if (mask == 1u << lane)
-      ready_.pop_back();  // alone: no need to wait
-    else
-      wait();
-    return;
+    const unsigned turn = unsigned(random());
+    for (unsigned i = 0; i < kWarp; ++i)
+      if (const unsigned l = (i + turn) % kWarp; mask >> l & 1) ready_.push_back(first + l);
   }
   wait();
 }
 
-unsigned Block::active_mask() const { return warps_[size_t(current / kWarp)].alive; }
-
-// Nobody can go on, and not all have returned.
-void Block::check_stuck() {
-  for (int t = 0; t < threads_; ++t) {
-    const Warp& warp = warps_[size_t(t / kWarp)];
-    for (const Meeting& m : warp.meetings) {
-      if (!(m.arrived >> (t % kWarp) & 1)) continue;
-      begin(t);
-      report_here(FaultKind::divergent_barrier, nullptr,
-                  text("waits for lanes of its warp (mask %08x, there are %08x) that never come",
-                       m.mask, m.arrived));
-      launch->stopped = true;
-      return;
-    }
-  }
-  begin(0);
-  report_here(FaultKind::divergent_barrier, nullptr, "is in a block that waits for ever");
-  launch->stopped = true;
-}
-
-void Block::report_here(FaultKind kind, const void* site, const std::string& what) {
-  report(kind, launch->name, uint64_t(uintptr_t(site)),
-         text("%s: block (%u,%u,%u), thread (%u,%u,%u) %s.", launch->name.c_str(), block.x, block.y,
-              block.z, thread.x, thread.y, thread.z, what.c_str()));
-}
-
-int lane_index() { return running->current % kWarp; }
 unsigned active_mask() { return running->active_mask(); }
+int lane_index() { return int(running->current % kWarp); }
 int barrier(int how, int value, const char* file, int line) {
   return running->barrier(how, value, file, line);
 }
 void sync_warp(unsigned mask) { running->meet(mask, nullptr, nullptr); }
 
-namespace {
-struct Shuffled {
-  uint64_t value;
-  int source;
-  uint64_t result;
-};
-struct Vote {
-  bool value;
-  unsigned result;
-};
-}  // namespace
-
-uint64_t shuffle(unsigned mask, uint64_t value, int source) {
-  Shuffled mine{value, source, 0};
+// A vote asks all lanes, a shuffle one; where that one does not take part, CUDA leaves the value
+// open, and it is made one that is seen.
+uint64_t exchange(unsigned mask, uint64_t value, int source) {
+  struct Lane {
+    uint64_t value;
+    int source;  // -1: a vote
+    uint64_t result;
+  } mine{value, source, 0};
   running->meet(mask, &mine, [](void* const* lanes, unsigned mask) {
+    auto lane = [&](int l) -> Lane& { return *static_cast<Lane*>(lanes[l]); };
+    uint64_t votes = 0;
+    for (int l = 0; l < kWarp; ++l)
+      if (mask >> l & 1) votes |= uint64_t(lane(l).value != 0) << l;
     for (int l = 0; l < kWarp; ++l) {
       if (!(mask >> l & 1)) continue;
-      auto& to = *static_cast<Shuffled*>(lanes[l]);
-      // The value of a lane that does not take part is undefined: give one that is seen.
-      to.result = mask >> to.source & 1 ? static_cast<Shuffled*>(lanes[to.source])->value
-                                        : 0xFFFF'FFFF'FFFF'FFFF;
+      const int from = lane(l).source;
+      lane(l).result = from < 0 ? votes : mask >> from & 1 ? lane(from).value : ~uint64_t(0);
     }
-  });
-  return mine.result;
-}
-
-unsigned ballot(unsigned mask, bool predicate) {
-  Vote mine{predicate, 0};
-  running->meet(mask, &mine, [](void* const* lanes, unsigned mask) {
-    unsigned votes = 0;
-    for (int l = 0; l < kWarp; ++l)
-      if (mask >> l & 1) votes |= unsigned(static_cast<Vote*>(lanes[l])->value) << l;
-    for (int l = 0; l < kWarp; ++l)
-      if (mask >> l & 1) static_cast<Vote*>(lanes[l])->result = votes;
   });
   return mine.result;
 }

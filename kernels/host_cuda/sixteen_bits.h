@@ -77,90 +77,47 @@ struct Sixteen {
   explicit Sixteen(int v) : bits(Format::from_float(float(v))) {}
   explicit operator float() const { return Format::to_float(bits); }
 
-  Sixteen operator-() const { return of(uint16_t(bits ^ 0x8000)); }
-  friend Sixteen operator+(Sixteen a, Sixteen b) { return Sixteen(float(a) + float(b)); }
-  friend Sixteen operator-(Sixteen a, Sixteen b) { return Sixteen(float(a) - float(b)); }
-  friend Sixteen operator*(Sixteen a, Sixteen b) { return Sixteen(float(a) * float(b)); }
-  friend Sixteen operator/(Sixteen a, Sixteen b) { return Sixteen(float(a) / float(b)); }
-  Sixteen& operator+=(Sixteen b) { return *this = *this + b; }
-  Sixteen& operator*=(Sixteen b) { return *this = *this * b; }
-  friend bool operator==(Sixteen a, Sixteen b) { return float(a) == float(b); }
-  friend bool operator<(Sixteen a, Sixteen b) { return float(a) < float(b); }
-  friend bool operator>(Sixteen a, Sixteen b) { return float(a) > float(b); }
-  friend bool operator<=(Sixteen a, Sixteen b) { return float(a) <= float(b); }
-  friend bool operator>=(Sixteen a, Sixteen b) { return float(a) >= float(b); }
-
   static Sixteen of(uint16_t bits) {
     Sixteen v;
     v.bits = bits;
     return v;
   }
+  Sixteen operator-() const { return of(uint16_t(bits ^ 0x8000)); }
+  friend Sixteen operator+(Sixteen a, Sixteen b) { return Sixteen(float(a) + float(b)); }
+  friend Sixteen operator-(Sixteen a, Sixteen b) { return Sixteen(float(a) - float(b)); }
+  friend Sixteen operator*(Sixteen a, Sixteen b) { return Sixteen(float(a) * float(b)); }
+  friend Sixteen operator/(Sixteen a, Sixteen b) { return Sixteen(float(a) / float(b)); }
+  friend bool operator==(Sixteen a, Sixteen b) { return float(a) == float(b); }
+  friend bool operator<(Sixteen a, Sixteen b) { return float(a) < float(b); }
+  friend bool operator>(Sixteen a, Sixteen b) { return float(a) > float(b); }
+
+  friend Sixteen __hadd(Sixteen a, Sixteen b) { return a + b; }
+  friend Sixteen __hsub(Sixteen a, Sixteen b) { return a - b; }
+  friend Sixteen __hmul(Sixteen a, Sixteen b) { return a * b; }
+  friend Sixteen __hneg(Sixteen a) { return -a; }
+  friend Sixteen __hfma(Sixteen a, Sixteen b, Sixteen c) {
+    return Sixteen(fma_to_odd(float(a), float(b), float(c)));
+  }
+  // Of NaN and a number, the number.
+  friend Sixteen __hmax(Sixteen a, Sixteen b) { return Sixteen(std::fmax(float(a), float(b))); }
+  friend Sixteen __hmin(Sixteen a, Sixteen b) { return Sixteen(std::fmin(float(a), float(b))); }
+  friend bool __hgt(Sixteen a, Sixteen b) { return a > b; }
+  friend bool __hlt(Sixteen a, Sixteen b) { return a < b; }
+  friend bool __hisnan(Sixteen a) { return std::isnan(float(a)); }
 };
 template <class Format>
 struct alignas(4) SixteenPair {
+  using Pair = SixteenPair;
   Sixteen<Format> x, y;
+
+  friend Pair __hadd2(Pair a, Pair b) { return {a.x + b.x, a.y + b.y}; }
+  friend Pair __hsub2(Pair a, Pair b) { return {a.x - b.x, a.y - b.y}; }
+  friend Pair __hmul2(Pair a, Pair b) { return {a.x * b.x, a.y * b.y}; }
+  friend Pair __hmax2(Pair a, Pair b) { return {__hmax(a.x, b.x), __hmax(a.y, b.y)}; }
+  friend Pair __hmin2(Pair a, Pair b) { return {__hmin(a.x, b.x), __hmin(a.y, b.y)}; }
+  friend Pair __hfma2(Pair a, Pair b, Pair c) {
+    return {__hfma(a.x, b.x, c.x), __hfma(a.y, b.y, c.y)};
+  }
 };
 
 }  // namespace pneuma::host_cuda
-
-#define PN_ONE       \
-  template <class F> \
-  pneuma::host_cuda::Sixteen<F>
-#define PN_TWO       \
-  template <class F> \
-  pneuma::host_cuda::SixteenPair<F>
-#define PN_A pneuma::host_cuda::Sixteen<F> a
-#define PN_B pneuma::host_cuda::Sixteen<F> b
-#define PN_C pneuma::host_cuda::Sixteen<F> c
-#define PN_A2 pneuma::host_cuda::SixteenPair<F> a
-#define PN_B2 pneuma::host_cuda::SixteenPair<F> b
-#define PN_C2 pneuma::host_cuda::SixteenPair<F> c
-
-PN_ONE __hadd(PN_A, PN_B) { return a + b; }
-PN_ONE __hsub(PN_A, PN_B) { return a - b; }
-PN_ONE __hmul(PN_A, PN_B) { return a * b; }
-PN_ONE __hdiv(PN_A, PN_B) { return a / b; }
-PN_ONE __hneg(PN_A) { return -a; }
-PN_ONE __habs(PN_A) { return a.of(a.bits & 0x7FFF); }
-PN_ONE __hfma(PN_A, PN_B, PN_C) {
-  return pneuma::host_cuda::Sixteen<F>(pneuma::host_cuda::fma_to_odd(float(a), float(b), float(c)));
-}
-// Of NaN and a number, the number.
-PN_ONE __hmax(PN_A, PN_B) { return pneuma::host_cuda::Sixteen<F>(std::fmax(float(a), float(b))); }
-PN_ONE __hmin(PN_A, PN_B) { return pneuma::host_cuda::Sixteen<F>(std::fmin(float(a), float(b))); }
-template <class F>
-bool __hgt(PN_A, PN_B) {
-  return a > b;
-}
-template <class F>
-bool __hlt(PN_A, PN_B) {
-  return a < b;
-}
-template <class F>
-bool __heq(PN_A, PN_B) {
-  return a == b;
-}
-template <class F>
-bool __hisnan(PN_A) {
-  return std::isnan(float(a));
-}
-
-PN_TWO __hadd2(PN_A2, PN_B2) { return {a.x + b.x, a.y + b.y}; }
-PN_TWO __hsub2(PN_A2, PN_B2) { return {a.x - b.x, a.y - b.y}; }
-PN_TWO __hmul2(PN_A2, PN_B2) { return {a.x * b.x, a.y * b.y}; }
-PN_TWO __hneg2(PN_A2) { return {-a.x, -a.y}; }
-PN_TWO __hfma2(PN_A2, PN_B2, PN_C2) { return {__hfma(a.x, b.x, c.x), __hfma(a.y, b.y, c.y)}; }
-PN_TWO __hmax2(PN_A2, PN_B2) { return {__hmax(a.x, b.x), __hmax(a.y, b.y)}; }
-PN_TWO __hmin2(PN_A2, PN_B2) { return {__hmin(a.x, b.x), __hmin(a.y, b.y)}; }
-PN_TWO operator+(PN_A2, PN_B2) { return __hadd2(a, b); }
-PN_TWO operator-(PN_A2, PN_B2) { return __hsub2(a, b); }
-PN_TWO operator*(PN_A2, PN_B2) { return __hmul2(a, b); }
-
-#undef PN_ONE
-#undef PN_TWO
-#undef PN_A
-#undef PN_B
-#undef PN_C
-#undef PN_A2
-#undef PN_B2
-#undef PN_C2

@@ -214,9 +214,6 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
 cudaError_t cudaStreamCreate(cudaStream_t* stream) {
   return cudaStreamCreateWithFlags(stream, cudaStreamDefault);
 }
-cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int) {
-  return cudaStreamCreateWithFlags(stream, flags);
-}
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {  // what is queued still runs
   std::lock_guard lock(streams().mutex);
   if (!streams().live.erase(stream)) return remember(cudaErrorInvalidResourceHandle);
@@ -242,12 +239,6 @@ cudaError_t cudaDeviceSynchronize() {
     wait_for_all(lock);
   }
   return after_waiting();
-}
-cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data) {
-  if (!function) return remember(cudaErrorInvalidValue);
-  return remember(enqueue(stream, "host function", [=](const Operation&) { function(data); })
-                      ? cudaSuccess
-                      : cudaErrorInvalidResourceHandle);
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {

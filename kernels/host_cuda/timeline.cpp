@@ -31,37 +31,33 @@ uint64_t touch(Granule& granule, const Operation& operation, bool writes) {
   return conflict;
 }
 
-void check_range(const Operation& operation, const void* memory, size_t bytes, bool writes,
+bool check_range(const Operation& operation, const Range& range, bool writes,
                  bool must_be_written) {
-  const uintptr_t address = uintptr_t(memory);
+  const uintptr_t address = uintptr_t(range.memory);
   const uint32_t checks = settings().checks;
-  const char* verb = writes ? "writes" : "reads";
   const std::string& name = operation.name;
-  if (!bytes) return;
-  if ((checks & check_bounds) && !in_bounds(address, bytes)) {
-    const Allocation a = find_allocation(address);
-    report(a.freed ? FaultKind::use_after_free : FaultKind::out_of_bounds, name, address,
-           text("%s: %s %zu bytes at %p, of which the first is %s.", name.c_str(), verb, bytes,
-                memory, describe(address).c_str()));
-    return;
+  const std::string words =
+      name + text(": %s %zu bytes at %p, ", writes ? "writes" : "reads", range.bytes, range.memory);
+  if (!range.bytes) return true;
+  if ((checks & check_bounds) && !in_bounds(address, range.bytes)) {
+    report(is_freed(address) ? FaultKind::use_after_free : FaultKind::out_of_bounds, name, address,
+           words + "of which the first is " + describe(address) + ".");
+    return false;
   }
-  if (kSanitized || !arena.has(address)) return;
-  if (must_be_written && (checks & check_unwritten)) {
-    const size_t offset = first_unwritten(address, bytes);
-    if (offset < bytes)
-      report(FaultKind::unwritten, name, address,
-             text("%s: reads %zu bytes, of which one was never written: %s.", name.c_str(), bytes,
-                  describe(address + offset).c_str()));
-  }
-  if (!(checks & check_dependencies)) return;
-  for (uintptr_t a = address / kGranule * kGranule; a < address + bytes; a += kGranule)
-    if (const uint64_t other = touch(arena.granule(a), operation, writes)) {
-      report(FaultKind::dependency, name, stream_of(other),
-             text("%s: %s memory %s, which %s of another stream uses, and nothing orders the two.",
-                  name.c_str(), verb, describe(std::max(a, address)).c_str(),
-                  name_of_operation(other).c_str()));
-      return;
-    }
+  if (kSanitized || !arena.has(address)) return true;
+  const size_t offset = first_unwritten(address, range.bytes);
+  if (must_be_written && (checks & check_unwritten) && offset < range.bytes)
+    report(FaultKind::unwritten, name, address,
+           words + "of which one was never written: " + describe(address + offset) + ".");
+  if (!(checks & check_dependencies)) return true;
+  uint64_t other = 0;
+  for (uintptr_t a = address / kGranule * kGranule; a < address + range.bytes; a += kGranule)
+    if (const uint64_t found = touch(arena.granule(a), operation, writes)) other = found;
+  if (other)
+    report(FaultKind::dependency, name, stream_of(other),
+           words + describe(address) + ", which " + name_of_operation(other) +
+               " of another stream uses, and nothing orders the two.");
+  return true;
 }
 
 }  // namespace pneuma::host_cuda

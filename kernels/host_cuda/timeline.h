@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/host_cuda/host_cuda.h"
 #include "kernels/host_cuda/memory.h"
 
 namespace pneuma::host_cuda {
@@ -54,8 +55,7 @@ cudaError_t wait_for(cudaStream_t stream);  // the host waits, and knows then
 // `operation` reads or writes this granule: who it must come after and does not, or 0.
 uint64_t touch(Granule& granule, const Operation& operation, bool writes);
 
-// The checks of an operation that is not a kernel, before it touches [address, address + bytes).
-void check_range(const Operation& operation, const void* address, size_t bytes, bool writes,
-                 bool must_be_written);
+// The checks of an operation that is not a kernel, before it touches `range`. false: it must not.
+bool check_range(const Operation& operation, const Range& range, bool writes, bool must_be_written);
 
 }  // namespace pneuma::host_cuda

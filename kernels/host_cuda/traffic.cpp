@@ -54,37 +54,31 @@ void BlockTraffic::start(int threads) {
   threads_ = threads;
   sites_.clear();
   sectors_.clear();
-  accesses_ = {};
-  shared_accesses_ = 0;
+  counted_ = {};
 }
 
-void BlockTraffic::access(int thread, uintptr_t address, size_t bytes, bool writes, bool shared,
-                          const void* place) {
+void BlockTraffic::access(int thread, const Access& a, bool shared) {
   if (shared) {
-    ++shared_accesses_;
+    ++counted_.shared_accesses;
   } else {
-    ++accesses_[std::min<size_t>(size_t(std::bit_width(bytes)) - 1, 4)];
-    for (uintptr_t a = address; a < address + bytes;) {
-      const uintptr_t offset = a % kSector, n = std::min(address + bytes - a, kSector - offset);
-      const uint32_t mask = uint32_t(((uint64_t(1) << n) - 1) << offset);
-      Touched& touched = sectors_[a / kSector];
-      (writes ? touched.written : touched.read) |= mask;
-      a += n;
+    ++counted_.accesses[std::min<size_t>(size_t(std::bit_width(a.bytes)) - 1, 4)];
+    for (uintptr_t at = a.address, end = at + a.bytes; at < end;) {
+      const uintptr_t offset = at % kSector, n = std::min(end - at, kSector - offset);
+      Touched& touched = sectors_[at / kSector];
+      (a.writes ? touched.written : touched.read) |= uint32_t(((uint64_t(1) << n) - 1) << offset);
+      at += n;
     }
   }
-  Site& site = sites_[place];
-  if (site.times.empty()) {
-    site.times.resize(size_t(threads_));
-    site.groups.resize(size_t((threads_ + kWarpLanes - 1) / kWarpLanes));
-  }
+  Site& site = sites_[a.site];
+  site.times.resize(size_t(threads_));
+  site.groups.resize(size_t((threads_ + kWarpLanes - 1) / kWarpLanes));
   auto& groups = site.groups[size_t(thread / kWarpLanes)];
-  const size_t n = site.times[size_t(thread)]++;
+  const size_t n = site.times[size_t(thread)]++, lane = size_t(thread % kWarpLanes);
   if (n >= groups.size()) groups.resize(n + 1);
-  Group& group = groups[n];
-  group.lanes |= 1u << (thread % kWarpLanes);
-  group.bytes = uint8_t(std::min<size_t>(bytes, 255));
-  group.shared = shared;
-  group.addresses[size_t(thread % kWarpLanes)] = address;
+  groups[n].lanes |= 1u << lane;
+  groups[n].bytes = uint8_t(std::min<size_t>(a.bytes, 255));
+  groups[n].shared = shared;
+  groups[n].addresses[lane] = a.address;
 }
 
 void BlockTraffic::count_global(const Group& group, LaunchRecord& record) const {
@@ -124,8 +118,9 @@ void BlockTraffic::finish(LaunchRecord& record) {
     record.bytes_read += uint64_t(std::popcount(touched.read));
     record.bytes_written += uint64_t(std::popcount(touched.written));
   }
-  for (size_t i = 0; i < accesses_.size(); ++i) record.accesses[i] += accesses_[i];
-  record.shared_accesses += shared_accesses_;
+  for (size_t i = 0; i < std::size(record.accesses); ++i)
+    record.accesses[i] += counted_.accesses[i];
+  record.shared_accesses += counted_.shared_accesses;
   for (const auto& [place, site] : sites_)
     for (size_t warp = 0; warp < site.groups.size(); ++warp)
       for (const Group& group : site.groups[warp]) {

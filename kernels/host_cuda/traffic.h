@@ -13,6 +13,13 @@
 
 namespace pneuma::host_cuda {
 
+struct Access {
+  uintptr_t address;
+  size_t bytes;
+  bool writes, atomic;
+  const void* site;  // where the program does it
+};
+
 struct LaunchTraffic {
   std::mutex mutex;
   LaunchRecord record{};
@@ -23,8 +30,7 @@ struct LaunchTraffic {
 class BlockTraffic {
  public:
   void start(int threads);
-  void access(int thread, uintptr_t address, size_t bytes, bool writes, bool shared,
-              const void* site);
+  void access(int thread, const Access& access, bool shared);
   void finish(LaunchRecord& into);  // adds
 
  private:
@@ -47,8 +53,7 @@ class BlockTraffic {
   int threads_ = 0;
   std::unordered_map<const void*, Site> sites_;
   std::unordered_map<uintptr_t, Touched> sectors_;
-  std::array<uint64_t, 5> accesses_{};
-  uint64_t shared_accesses_ = 0;
+  LaunchRecord counted_{};  // but for sectors and lanes
 };
 
 void add_record(const LaunchRecord& record);

@@ -26,8 +26,8 @@ double value_of(uint16_t bits, int fraction_bits, int bias) {
   return sign * std::ldexp(fraction + (1 << fraction_bits), exponent - bias - fraction_bits);
 }
 
-// The pattern nearest to a positive value, ties to even, by bisection; what is half a step beyond the
-// greatest finite one is infinite.
+// The pattern nearest to a positive value, ties to even, by bisection; what is half a step beyond
+// the greatest finite one is infinite.
 uint16_t nearest(double value, int fraction_bits, int bias) {
   const uint16_t infinity = uint16_t((2 * bias + 1) << fraction_bits);
   uint16_t low = 0, high = infinity;
@@ -57,9 +57,10 @@ void check_format(int fraction_bits, int bias) {
     if (b >= 0x8000 || std::isinf(exact)) continue;
     // Between this pattern and the next: the tie, and the floats beside it.
     const double next = value_of(uint16_t(b + 1), fraction_bits, bias);
-    const float tie = std::isinf(next) ? float(exact + (exact - value_of(uint16_t(b - 1),
-                                                                         fraction_bits, bias)) / 2)
-                                       : float(exact / 2 + next / 2);
+    const float tie =
+        std::isinf(next)
+            ? float(exact + (exact - value_of(uint16_t(b - 1), fraction_bits, bias)) / 2)
+            : float(exact / 2 + next / 2);
     for (float f : {tie, std::nextafter(tie, 0.f), std::nextafter(tie, INFINITY)}) {
       REQUIRE(T(f).bits == nearest(double(f), fraction_bits, bias));
       REQUIRE(T(-f).bits == (nearest(double(f), fraction_bits, bias) | 0x8000));
@@ -92,7 +93,8 @@ TEST_CASE("fp16: as the CPU's own conversion") {
 TEST_CASE("fp16: fma rounds once") {
   std::mt19937 random(2);
   for (int i = 0; i < 300000; ++i) {
-    const __half a = __half::of(uint16_t(random() % 0x7C00)), b = __half::of(uint16_t(random() % 0x7C00));
+    const __half a = __half::of(uint16_t(random() % 0x7C00)),
+                 b = __half::of(uint16_t(random() % 0x7C00));
     // Near the negative of the product, or of any size.
     __half c = i % 2 ? __half::of(uint16_t(random() % 0x7C00 | (random() & 0x8000)))
                      : -__half(float(a) * float(b) * float(1 + double(random() % 9) / 1024));
