@@ -151,8 +151,7 @@ struct Data {
 Check Data::check(int64_t roundings) const {
   Check worst{0, double(roundings) * kRounding};
   const auto take = [&](double got, double a, double b) {  // wanted: a + b
-    const double error = std::abs(got - (a + b)) / (std::abs(a) + std::abs(b));
-    worst.error = error <= worst.error ? worst.error : error;
+    worst.take(std::abs(got - (a + b)) / (std::abs(a) + std::abs(b)));
   };
   const Tensors got{value.values(), moment1.values(), moment2.values(), {}, working.values()};
   const double b1 = double(float(kBeta1)), b2 = double(float(kBeta2));  // as the kernels have them
@@ -167,10 +166,8 @@ Check Data::check(int64_t roundings) const {
       const double by = adam_rate(start) / (std::sqrt(v) + kEps);
       take(double(got.moment1[i]), b1 * m0, (1 - b1) * g);
       take(double(got.moment2[i]), b2 * v0, (1 - b2) * g * g);
-      const double error =
-          std::abs(double(got.value[i]) - (w - by * m)) / (std::abs(w) + by * size);
-      worst.error = error <= worst.error ? worst.error : error;
-      if (got.working[i].bits != Half(got.value[i]).bits) worst.error = INFINITY;
+      worst.take(std::abs(double(got.value[i]) - (w - by * m)) / (std::abs(w) + by * size));
+      if (got.working[i].bits != Half(got.value[i]).bits) worst.take(INFINITY);
     }
   return worst;
 }

@@ -18,6 +18,9 @@ namespace pneuma::ladder {
 struct Check {
   double error = 0, bound = 0;
   bool within() const { return error <= bound; }  // false for NaN
+  void take(double other) {                       // the larger one; a NaN stays
+    if (error == error && !(other <= error)) error = other;
+  }
 };
 inline constexpr double kRounding = 0x1p-24;  // of float: half of eps
 

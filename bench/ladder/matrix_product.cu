@@ -117,8 +117,9 @@ __global__ void __launch_bounds__(kWarpThreads) wmma_kernel(Problem p) {
 constexpr int kWide = 8;  // halves of 16 bytes
 template <int kPitch>
 __global__ void __launch_bounds__(kWarpThreads) wmma_tile_kernel(Problem p) {
-  __align__(32) __shared__ __half a[kBlock * kPitch];
-  __align__(32) __shared__ __half b[kBlock * kPitch];
+  __align__(32) __shared__ uint4 a16[kBlock * kPitch / kWide];
+  __align__(32) __shared__ uint4 b16[kBlock * kPitch / kWide];
+  const __half *a = reinterpret_cast<__half*>(a16), *b = reinterpret_cast<__half*>(b16);
   const int t = int(threadIdx.x), warp = t / 32;
   const int row = int(blockIdx.y) * kBlock, column = int(blockIdx.x) * kBlock;
   const int warp_row = warp / 2 * 2 * kPart, warp_column = warp % 2 * 2 * kPart;
@@ -129,9 +130,9 @@ __global__ void __launch_bounds__(kWarpThreads) wmma_tile_kernel(Problem p) {
 #pragma unroll
     for (int i = t * kWide; i < kBlock * kBlock; i += kWarpThreads * kWide) {
       const int line = i / kBlock, at = i % kBlock;
-      *reinterpret_cast<uint4*>(a + line * kPitch + at) =
+      a16[(line * kPitch + at) / kWide] =
           *reinterpret_cast<const uint4*>(p.a + int64_t{row + line} * p.k + k + at);
-      *reinterpret_cast<uint4*>(b + line * kPitch + at) =
+      b16[(line * kPitch + at) / kWide] =
           *reinterpret_cast<const uint4*>(p.b + int64_t{column + line} * p.k + k + at);
     }
     __syncthreads();
@@ -213,10 +214,8 @@ Ladder matrix_product(int m, int n, int k) {
   l.check = [d](const Rung& rung) {
     Check worst{0, double(rung.roundings) * kRounding};
     const std::vector<float> got = d->c.values();
-    for (size_t i = 0; i < got.size(); ++i) {
-      const double error = std::abs(double(got[i]) - d->want[i]) / d->size[i];
-      worst.error = error <= worst.error ? worst.error : error;
-    }
+    for (size_t i = 0; i < got.size(); ++i)
+      worst.take(std::abs(double(got[i]) - d->want[i]) / d->size[i]);
     return worst;
   };
   const auto tiles = [d](auto kernel, int side, int threads) {
