@@ -11,7 +11,7 @@ namespace {
 using namespace pneuma;
 
 struct Settings {
-  std::string model, data, set = "test", lists, images, lst, output, device = "auto",
+  std::string model, data, set = "test", lists, images, lst, output, conv_table, device = "auto",
                            on_bad_image = "fail";
   int mini_batch_size = 32, threads = 0;
 };
@@ -70,7 +70,7 @@ void evaluate(const Settings& s) {
     fail(Exit::usage, "{} is the folder of a training run; give another --output", s.output);
   }
 
-  const Backend& backend = device_named(s.device, s.threads);
+  const Backend& backend = device_named(s.device, s.threads, s.conv_table);
   Context dry(backend, float32(),
               true);  // checks every tensor of the file before memory is taken for one
   load_weights(dry, ResNet(dry, info.network).parameters(), s.model);
@@ -123,6 +123,7 @@ int main(int argc, char** argv) {
   app.add_option("--on_bad_image", s.on_bad_image, "fail, or skip it")
       ->check(CLI::IsMember({"fail", "skip"}));
   app.add_option("--device", s.device, "auto, cpu, reference, cuda or host_cuda");
+  app.add_option("--conv_table", s.conv_table, "As train_cxr has it")->check(CLI::ExistingFile);
   app.add_option("--threads", s.threads, "0: as many as the machine has")
       ->check(cli::in_range(0, 1024));
   return cli::run(app, argc, argv, [&] { evaluate(s); });

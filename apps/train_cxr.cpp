@@ -83,7 +83,7 @@ int main(int argc, char** argv) {
     if (!resume.empty()) settings = resumed_settings(app, settings, resume);
     resolve(settings, &notes);
     for (const std::string& note : notes) fmt::print("note: {}\n", note);
-    const Backend& backend = device_named(settings.device, settings.threads);
+    const Backend& backend = device_named(settings.device, settings.threads, settings.conv_table);
     const TrainData data = load_train_data(settings);
     settings.num_classes = data.train.num_classes;
     fmt::print("settings\n{}{}", text_of(settings),

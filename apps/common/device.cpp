@@ -1,11 +1,12 @@
 #include "apps/common/device.h"
 
 #include "engine/error.h"
+#include "engine/io/atomic_file.h"
 #include "kernels/open_backend.h"
 
 namespace pneuma {
 
-const Backend& device_named(const std::string& name, int threads) {
+const Backend& device_named(const std::string& name, int threads, const std::string& conv_table) {
   std::string why;
   const Backend* backend = open_backend(name, &why);
   if (!backend)
@@ -17,6 +18,13 @@ const Backend& device_named(const std::string& name, int threads) {
     fail(Exit::environment, "device {}: {}", backend->name, status.message);
   }
   fmt::print("device {}: {}{}\n", backend->name, properties.name, why.empty() ? "" : "; " + why);
+  if (!conv_table.empty()) {
+    const auto configure = backend->device.configure;
+    const std::string text = read_file(conv_table, 1 << 20);
+    const Status status = configure ? configure("conv_table", text.c_str())
+                                    : Status{StatusCode::unsupported, "this device takes no table"};
+    if (!status) fail(Exit::usage, "--conv_table {}: {}", conv_table, status.message);
+  }
   return *backend;
 }
 

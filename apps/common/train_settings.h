@@ -37,7 +37,7 @@ struct TrainSettings {
   uint64_t seed = 1;
   bool shuffle = true;
   std::string last_batch = "drop", on_bad_image = "fail", select_by = "macro_auc";
-  std::string device = "auto";
+  std::string device = "auto", conv_table;
   int threads = 0;         // 0: the machine's
   int cache_mb = 2048;     // of decoded pictures
   int64_t max_steps = 0;   // 0: no limit
@@ -50,7 +50,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainSettings, data, split, lists, train, tra
                                    weight_decay, beta_1, beta_2, eps, gamma, multi_label,
                                    use_weighted_loss, augmentation_type, mirror, precision_dtype,
                                    mean, std, init, seed, shuffle, last_batch, on_bad_image,
-                                   select_by, device, threads, cache_mb, max_steps, save_every)
+                                   select_by, device, conv_table, threads, cache_mb, max_steps,
+                                   save_every)
 
 // Adds every flag above to `app`, with its range.
 void add_train_flags(CLI::App& app, TrainSettings& settings);

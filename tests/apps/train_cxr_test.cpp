@@ -204,6 +204,8 @@ TEST_CASE("what cannot be done is one sentence and an exit code, and leaves noth
       {2, "--seed", job.flags(output, {"--seed", "-1"})},
       {2, "--device", job.flags(output, {"--device", "tpu"})},
       {4, "cuda", job.flags(output, {"--device", "cuda"})},
+      {2, "--conv_table", job.flags(output, {"--conv_table", f + "/missing"})},
+      {2, "this device takes no table", job.flags(output, {"--conv_table", f + "/labels.lst"})},
       {2, "--shuffle", job.flags(output, {"--shuffle=maybe"})},
       {2, "--output is missing", {"--data", job.data}},
       {2, "either --data DIR", {"--output", output.string()}},
