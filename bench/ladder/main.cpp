@@ -27,6 +27,7 @@ std::string counted(uint64_t n) {
 double share(uint64_t part, uint64_t whole) { return whole ? double(part) / double(whole) : 0; }
 
 void print_counts(const Figures& f) {
+  if (f.launches == 0) return fmt::print("  inside a library, where nothing is counted");
   fmt::print(" {:>8} {:>5} {:>8} {:>8} {:>8} {:>7.2f} {:>7.0f}% {:>9} {:>8} {:>5.0f}%", f.launches,
              f.waits, counted(f.bytes_read), counted(f.bytes_written), counted(f.sectors),
              share(f.sectors, f.least_sectors), 100 * share(f.wide_accesses, f.accesses),

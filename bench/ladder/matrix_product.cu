@@ -7,6 +7,7 @@
 
 #include "bench/ladder/array.h"
 #include "bench/ladder/ladder.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/memory.cuh"
 #include "kernels/half.h"
@@ -171,6 +172,8 @@ struct Data {
         a(host_a),
         b(host_b),
         c(int64_t{m} * n),
+        y(int64_t{m} * n),
+        workspace(int64_t(cuda::linear_workspace(arguments()))),
         want(size_t(m) * size_t(n)),
         size(want.size()) {
     std::vector<float> fa(host_a.begin(), host_a.end()), fb(host_b.begin(), host_b.end());
@@ -191,6 +194,14 @@ struct Data {
             n,
             k};
   }
+  // The linear layer's product, whose y is f16.
+  LinearForward arguments() const {
+    LinearForward a;
+    a.x = this->a.view({m, k}, Dtype::f16);
+    a.w = b.view({n, k}, Dtype::f16);
+    a.y = y.view({m, n}, Dtype::f16);
+    return a;
+  }
   Status start(void (*kernel)(Problem), int rows, int columns, int threads) const {
     return launch(kernel, dim3(unsigned(n / columns), unsigned(m / rows)), threads, 0, nullptr,
                   problem());
@@ -199,7 +210,10 @@ struct Data {
   std::vector<Half> host_a, host_b;
   Array<Half> a, b;
   Array<float> c;
+  Array<Half> y;
+  Array<uint8_t> workspace;
   std::vector<double> want, size;  // size: the sum of the products' magnitudes
+  bool is_half = false;            // the result is in y
 };
 
 }  // namespace
@@ -210,18 +224,26 @@ Ladder matrix_product(int m, int n, int k) {
            std::to_string(m) + " x " + std::to_string(n) + " x " + std::to_string(k) +
                ", f16 in, f32 sums",
            2.0 * k * (m + n) + 4.0 * m * n, 2.0 * m * n * k};
-  l.reset = [d] { d->c.fill(NAN); };
+  l.reset = [d] {
+    d->c.fill(NAN);
+    d->y.fill(Half(float(NAN)));
+    d->is_half = false;
+  };
   l.check = [d](const Rung& rung) {
     Check worst{0, double(rung.roundings) * kRounding};
-    const std::vector<float> got = d->c.values();
-    for (size_t i = 0; i < got.size(); ++i)
-      worst.take(std::abs(double(got[i]) - d->want[i]) / d->size[i]);
+    const std::vector<float> sums = d->c.values();
+    const std::vector<Half> halves = d->y.values();
+    for (size_t i = 0; i < sums.size(); ++i) {
+      const double got = d->is_half ? double(float(halves[i])) : double(sums[i]);
+      worst.take(std::abs(got - d->want[i]) / d->size[i]);
+    }
     return worst;
   };
   const auto tiles = [d](auto kernel, int side, int threads) {
     return [=] { return d->start(kernel, side, side, threads); };
   };
   const int64_t cores = 2 * int64_t{k};  // tensor cores may cut off where others round
+  constexpr int64_t kOfHalf = int64_t(Half::eps / 2 / kRounding);
   l.rungs = {
       {"naive", "a thread an element, all from global memory; lanes a row of b apart", k,
        [d] {
@@ -244,6 +266,14 @@ Ladder matrix_product(int m, int n, int k) {
        tiles(wmma_tile_kernel<kBlock>, kBlock, kWarpThreads)},
       {"wmma, padded tiles", "rows of 72 halves: eight rows are read at once without conflict",
        cores, tiles(wmma_tile_kernel<kBlock + kWide>, kBlock, kWarpThreads)},
+      {"in use", "linear_forward: cuBLAS, which has further rungs; its result is rounded to f16",
+       cores + kOfHalf,
+       [d] {
+         d->is_half = true;
+         LinearForward a = d->arguments();
+         a.workspace = d->workspace.view({d->workspace.count()}, Dtype::u8);
+         return cuda::linear_forward(nullptr, a);
+       }},
   };
   return l;
 }

@@ -101,7 +101,8 @@ TEST_CASE("what the rungs of the matrix product gain") {
   CHECK(t["wmma, shared tiles"].bank_conflicts > 0);
   CHECK(t["wmma, padded tiles"].bank_conflicts == 0);
   CHECK(t["wmma, padded tiles"].accesses < t["register tiles"].accesses / 2);
-  for (const auto& [name, f] : t) CHECK_MESSAGE((name == "naive" || spread(f) < 1.01), name);
+  for (const auto& [name, f] : t)  // what cuBLAS does is not seen
+    CHECK_MESSAGE((name == "naive" || name == "in use" || spread(f) < 1.01), name);
 }
 TEST_CASE("what the rungs of Adam gain") {
   const Ladder l = adam({6400, 64, 64, 10000, 7});
