@@ -15,6 +15,7 @@ BUDGETS = [
     ("cpu", 1800, ["kernels/cpu/", "kernels/host_device."]),
     ("cuda", 2800, ["kernels/cuda/"]),
     ("host_cuda", 2500, ["kernels/host_cuda/"]),
+    ("inspectors", 600, ["apps/inspect/"]),
     ("apps and report", 2000, ["apps/"]),
     ("seam, pointwise and half", 600, ["kernels/"]),
     ("models", 900, ["models/"]),
