@@ -100,8 +100,6 @@ int main(int argc, char** argv) {
   tape->add_option("--threads", s.threads)->check(cli::in_range(0, 1024));
   tape->add_option("--seed", s.seed);
   inspect::KernelSettings k;
-  CLI::App* kernel = app.add_subcommand(
-      "kernel", "Run one kernel on host_cuda and print what each of its launches does");
-  inspect::add_kernel_options(*kernel, k);
+  CLI::App* kernel = inspect::add_kernel_command(app, k);
   return cli::run(app, argc, argv, [&] { *kernel ? inspect_kernel(k) : print_tape(s); });
 }

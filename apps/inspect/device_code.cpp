@@ -23,11 +23,6 @@ std::vector<std::string> lines_of(const std::filesystem::path& file) {
   return lines;
 }
 
-int braces(const std::string& line) {
-  const auto code = line.begin() + ptrdiff_t(std::min(line.find("//"), line.size()));
-  return int(std::count(line.begin(), code, '{') - std::count(line.begin(), code, '}'));
-}
-
 }  // namespace
 
 std::string plain_name(std::string name) {
@@ -54,36 +49,25 @@ std::filesystem::path source_root() {
 
 std::optional<KernelSource> find_kernel_source(const std::filesystem::path& root,
                                                const std::string& name) {
-  std::string base = plain_name(name);
-  base = base.substr(0, base.find('<'));
-  base = base.substr(base.rfind(':') + 1);
+  const std::string plain = plain_name(name), base = plain.substr(0, plain.find('<'));
+  const std::string head = base.substr(base.rfind(':') + 1) + "(";
   std::error_code error;
   std::set<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::directory_iterator(root / "kernels/cuda", error))
-    if (entry.path().extension() == ".cu" || entry.path().extension() == ".cuh")
-      files.insert(entry.path());
+    if (entry.path().extension().string().starts_with(".cu")) files.insert(entry.path());
   for (const std::filesystem::path& file : files) {
     const std::vector<std::string> lines = lines_of(file);
-    size_t global = 0;  // the last line with __global__, and whether its function is still to come
-    bool open = false;
+    size_t first = 0;  // of the paragraph
+    bool global = false;
     for (size_t i = 0; i < lines.size(); ++i) {
-      if (lines[i].find("__global__") != std::string::npos) global = i, open = true;
-      const size_t at = lines[i].find(base + "(");
-      if (!open || at == std::string::npos || (at && lines[i][at - 1] != ' ')) {
-        open = open && lines[i].find('{') == std::string::npos;
-        continue;
-      }
-      size_t first = global, last = i;
-      while (first > 0 && !lines[first - 1].empty() && lines[first - 1] != "}") --first;
-      int depth = braces(lines[last]);
-      bool begun = lines[last].find('{') != std::string::npos;
-      while ((!begun || depth > 0) && last + 1 < lines.size()) {
-        depth += braces(lines[++last]);
-        begun = begun || lines[last].find('{') != std::string::npos;
-      }
-      return KernelSource{file.lexically_relative(root).string(),
-                          int(first) + 1,
-                          {lines.begin() + ptrdiff_t(first), lines.begin() + ptrdiff_t(last) + 1}};
+      if (lines[i].empty() || lines[i] == "}") first = i + 1, global = false;
+      global |= lines[i].find("__global__") != std::string::npos;
+      const size_t at = lines[i].find(head);
+      if (!global || at == std::string::npos || (at && lines[i][at - 1] != ' ')) continue;
+      const auto from = lines.begin() + ptrdiff_t(first);
+      auto to = std::find(from, lines.end(), "}");
+      if (to != lines.end()) ++to;
+      return KernelSource{file.lexically_relative(root).string(), int(first) + 1, {from, to}};
     }
   }
   return std::nullopt;
@@ -116,13 +100,11 @@ std::optional<PtxasFigures> figures_of(const std::map<std::string, PtxasFigures>
 int Occupancy::blocks() const { return std::min({kBlocks, by_threads, by_registers, by_shared}); }
 
 std::string Occupancy::limits() const {
-  const std::pair<int, const char*> all[] = {{by_registers, "registers"},
-                                             {by_shared, "shared memory"},
-                                             {by_threads, "threads"},
-                                             {kBlocks, "blocks"}};
+  const char* const names[] = {"registers", "shared memory", "threads", "blocks"};
+  const int counts[] = {by_registers, by_shared, by_threads, kBlocks};
   std::string text;
-  for (const auto& [count, what] : all)
-    if (count == blocks()) text += (text.empty() ? "" : " and ") + std::string(what);
+  for (int i = 0; i < 4; ++i)
+    if (counts[i] == blocks()) text += (text.empty() ? "" : " and ") + std::string(names[i]);
   return text;
 }
 

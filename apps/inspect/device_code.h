@@ -14,7 +14,7 @@ namespace pneuma::inspect {
 // "pneuma::cuda::(anonymous namespace)::fill_kernel<float>" -> "fill_kernel<float>"
 std::string plain_name(std::string name);
 
-// From the first line of the comment or template above it to its closing brace.
+// From the first line of its paragraph, be it comment or template, to its closing brace.
 struct KernelSource {
   std::string file;  // from the root of the source tree
   int first_line = 0;

@@ -56,10 +56,7 @@ std::string ratio(double count, double least) {
   return least > 0 ? fmt::format("{:.3f}", count / least) : "-";
 }
 std::string extent(const uint32_t (&size)[3]) {
-  std::string text = std::to_string(size[0]);
-  for (int i = 1; i < 3; ++i)
-    if (size[i] > 1 || (i == 1 && size[2] > 1)) text += " x " + std::to_string(size[i]);
-  return text;
+  return fmt::format("{} x {} x {}", size[0], size[1], size[2]);
 }
 uint64_t product(const uint32_t (&size)[3]) { return uint64_t{size[0]} * size[1] * size[2]; }
 
@@ -152,15 +149,19 @@ std::vector<LaunchRecord> take(const HostCudaControl& control) {
   return all;
 }
 
-void print_total(const SeamKernel& kernel, const std::vector<LaunchRecord>& launches,
-                 double floor) {
+void print_total(const Backend& backend, const SeamKernel& kernel,
+                 const std::vector<LaunchRecord>& launches, double floor) {
   double moved = 0;
   for (const LaunchRecord& r : launches) moved += double(r.bytes_read + r.bytes_written);
-  if (kernel.library)
-    line("library", "{} does the work of this kernel; its own launches are not counted",
-         kernel.library);
-  line("bytes moved", "{:.0f} in all launches, the floor {:.0f}{}", moved, floor,
-       kernel.library ? "" : ": ratio " + ratio(moved, floor));
+  if (!kernel.library)
+    return line("bytes moved", "{:.0f} in all launches, the floor {:.0f}: ratio {}", moved, floor,
+                ratio(moved, floor));
+  line("library", "{} does this, unseen: only launches of our own are counted", kernel.library);
+  if (backend.device.choices)
+    for (const std::string_view choice : split_fields(backend.device.choices(), '\n'))
+      if (choice.starts_with(std::string(kernel.name).substr(sizeof "convolution")))
+        line("", "{}", choice);
+  line("floor", "{:.0f} bytes", floor);
 }
 
 void list_kernels(const Backend& backend) {
@@ -172,25 +173,25 @@ void list_kernels(const Backend& backend) {
 
 }  // namespace
 
-void add_kernel_options(CLI::App& command, KernelSettings& s) {
-  command.add_option("name", s.name, "The kernel, as kernels/kernels.h names it; none: a list");
-  command.add_option("--shape", s.shape, "Of its input: N,H,W,C or as the list says");
-  command.add_option("--dtype", s.dtype, "f32, f16 or bf16")
-      ->check(CLI::IsMember({"f32", "f16", "bf16"}));
-  command.add_option("--kernel", s.request.kernel, "Side of a window (3)")
-      ->check(cli::in_range(1, 255));
-  command.add_option("--stride", s.request.stride, "Of a window (convolution 1, pool 2)")
-      ->check(cli::in_range(1, 255));
-  command.add_option("--padding", s.request.padding, "Of a window (half of it)")
-      ->check(cli::in_range(0, 127));
-  command.add_option("--channels_out", s.request.channels_out, "Of convolution and linear (64)")
+CLI::App* add_kernel_command(CLI::App& app, KernelSettings& s) {
+  CLI::App& c = *app.add_subcommand(
+      "kernel", "Run one kernel on host_cuda and print what each of its launches does");
+  KernelRequest& r = s.request;
+  c.add_option("name", s.name, "The kernel, as kernels/kernels.h names it; none: a list");
+  c.add_option("--shape", s.shape, "Of its input: N,H,W,C or as the list says");
+  c.add_option("--dtype", s.dtype)->check(CLI::IsMember({"f32", "f16", "bf16"}));
+  c.add_option("--kernel", r.kernel, "Side of a window (3)")->check(cli::in_range(1, 255));
+  c.add_option("--stride", r.stride, "1, of a pool 2")->check(cli::in_range(1, 255));
+  c.add_option("--padding", r.padding, "Half the window")->check(cli::in_range(0, 127));
+  c.add_option("--channels_out", r.channels_out, "Of convolution and linear (64)")
       ->check(cli::in_range(1, 65536));
-  cli::add_switch(command, "--relu", s.request.relu, "Batch norm with ReLU");
-  cli::add_switch(command, "--residual", s.request.residual, "Batch norm with an added tensor");
-  command.add_option("--formula", s.request.formula, "relu, sigmoid, scale, add or multiply");
-  command.add_option("--optimizer", s.request.optimizer, "sgd, nag, adam or rmsprop");
-  cli::add_switch(command, "--source", s.source, "Print each kernel's source");
-  command.add_option("--ptxas", s.ptxas, "Report of ptxas (build/ptxas/sm_70.txt)");
+  cli::add_switch(c, "--relu", r.relu, "Batch norm with ReLU");
+  cli::add_switch(c, "--residual", r.residual, "Batch norm with an added tensor");
+  c.add_option("--formula", r.formula, "relu, sigmoid, scale, add or multiply");
+  c.add_option("--optimizer", r.optimizer, "sgd, nag, adam or rmsprop");
+  cli::add_switch(c, "--source", s.source, "Print each kernel's source");
+  c.add_option("--ptxas", s.ptxas, "Report of ptxas (build/ptxas/sm_70.txt)");
+  return &c;
 }
 
 void inspect_kernel(const KernelSettings& s) {
@@ -220,7 +221,7 @@ void inspect_kernel(const KernelSettings& s) {
   const double floor = run(ctx, *kernel, request);
   fmt::print("{} {} {}: {} launch{}\n", kernel->name, s.dtype, request.shape.text(),
              launches.size(), launches.size() == 1 ? "" : "es");
-  print_total(*kernel, launches, floor);
+  print_total(backend, *kernel, launches, floor);
   line("faults", "{} found", control.faults(nullptr, 0));
   for (size_t i = 0; i < launches.size(); ++i) {
     fmt::print("\nlaunch {} of {}: {}\n", i + 1, launches.size(), plain_name(launches[i].name));

@@ -17,7 +17,7 @@ struct KernelSettings {
   std::string ptxas;  // the report; empty: ptxas/sm_70.txt of the build
 };
 
-void add_kernel_options(CLI::App& command, KernelSettings& settings);
+CLI::App* add_kernel_command(CLI::App& app, KernelSettings& settings);
 // Without a name: the names of all kernels that the device has.
 void inspect_kernel(const KernelSettings& settings);
 
