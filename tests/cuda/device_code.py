@@ -194,6 +194,14 @@ def look_at_all():
     return [kernel for found, _ in results for kernel in found], [said for _, said in results if said]
 
 
+def write_report(kernels, path):
+    """For `inspect_cxr kernel`: a line a kernel, registers, stack, spills, shared, name; bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(
+        f"{k['registers']} {k['stack']} {k['spill_stores'] + k['spill_loads']} {k['shared']} "
+        f"{k['name']}\n" for k in kernels if k["kernel"]))
+
+
 if __name__ == "__main__":
     if not wheels():
         sys.exit("build/nvrtc is not there: ./pneuma setup makes it where there is a network (x86_64)")

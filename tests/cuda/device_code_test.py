@@ -75,6 +75,8 @@ def main():
             faults.append(f"FAULT: the fault planted in '{name}' was not found: {found}")
 
     kernels, refused = device_code.look_at_all()
+    build = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else device_code.ROOT / "build"
+    device_code.write_report(kernels, build / "ptxas" / f"sm_{device_code.CHIP}.txt")
     faults += [f"FAULT: {sentence}" for sentence in refused]
     print(f"{'registers':>9} {'shared':>6} {'load':>4}  kernel")
     for kernel in sorted(kernels, key=lambda kernel: (kernel["file"], kernel["name"])):
