@@ -19,26 +19,30 @@ __device__ void update(const ParameterUpdate& item, int64_t begin, int64_t end, 
                        const pointwise::UpdateRule<float>& rule) {
   float *value = static_cast<float*>(item.value), *moment1 = static_cast<float*>(item.moment1),
         *moment2 = static_cast<float*>(item.moment2);
+  // Copies, since what is stored below might, for all the compiler knows, change the list.
+  const void* gradient = item.gradient;
+  void* working = item.working;
+  const Dtype gradient_dtype = item.gradient_dtype, working_dtype = item.working_dtype;
   for (int64_t i = begin + threadIdx.x * kVector; i < end; i += kThreads * kVector)
     for_vector<kVector>(i, end, [&]<int kN>(int64_t at) {
       float w[kN], g[kN], m[kN];
       [[maybe_unused]] float v[kN];
-      load<kN>(item.gradient_dtype, item.gradient, at, g);
+      load<kN>(gradient_dtype, gradient, at, g);
       load<kN>(value + at, w);
       load<kN>(moment1 + at, m);
       if constexpr (kKind == OptimizerKind::adam) load<kN>(moment2 + at, v);
 #pragma unroll
       for (int k = 0; k < kN; ++k) {
-        const float gradient = factor * g[k];
-        if constexpr (kKind == OptimizerKind::sgd) rule.sgd(w[k], gradient, m[k]);
-        if constexpr (kKind == OptimizerKind::nag) rule.nag(w[k], gradient, m[k]);
-        if constexpr (kKind == OptimizerKind::adam) rule.adam(w[k], gradient, m[k], v[k]);
-        if constexpr (kKind == OptimizerKind::rmsprop) rule.rmsprop(w[k], gradient, m[k]);
+        const float dw = factor * g[k];
+        if constexpr (kKind == OptimizerKind::sgd) rule.sgd(w[k], dw, m[k]);
+        if constexpr (kKind == OptimizerKind::nag) rule.nag(w[k], dw, m[k]);
+        if constexpr (kKind == OptimizerKind::adam) rule.adam(w[k], dw, m[k], v[k]);
+        if constexpr (kKind == OptimizerKind::rmsprop) rule.rmsprop(w[k], dw, m[k]);
       }
       store<kN>(value + at, w);
       store<kN>(moment1 + at, m);
       if constexpr (kKind == OptimizerKind::adam) store<kN>(moment2 + at, v);
-      if (item.working) store<kN>(item.working_dtype, item.working, at, w);
+      if (working) store<kN>(working_dtype, working, at, w);
     });
 }
 
