@@ -163,24 +163,10 @@ cudaError_t wait_for(cudaStream_t handle) {
   return after_waiting();
 }
 
-void finish_before_free(const void* memory, size_t bytes) {
+void finish_before_free() {
+  ++counting().host_synchronizations;
   Lock lock(all.mutex);
-  const Clock known = all.host;
   wait_for_streams(lock, false);
-  lock.unlock();
-  if (kSanitized || !(settings().checks & check_dependencies)) return;
-  uint64_t user = 0;
-  for (uintptr_t a = uintptr_t(memory); a < uintptr_t(memory) + bytes; a += kGranule) {
-    const Granule& granule = arena.granule(a);
-    if (!is_before(granule.writer, known)) user = granule.writer;
-    for (const auto& reader : granule.readers)
-      if (!is_before(reader, known)) user = reader;
-  }
-  if (user)
-    report(FaultKind::dependency, "free", uintptr_t(memory),
-           "The memory " + describe(uintptr_t(memory)) +
-               " was freed while the host could not know that " + name_of_operation(user) +
-               " was done with it.");
 }
 
 size_t leaked_streams_and_events() {
