@@ -1,13 +1,14 @@
-// Batch norm in training (Ioffe, Szegedy 2015): y = relu?(gamma (x - mean) rstd + beta (+
-// residual)) with the statistics of this batch, in two readings of x.
+// Batch norm in training (Ioffe, Szegedy 2015): y = relu?(gamma (x - mean) rstd + beta), a residual
+// added before the ReLU, with the statistics of this batch, in two readings of x.
 //
 // E[x^2] - mean^2 cancels where |mean| is much larger than the deviation, so each thread sums
 // differences d = x - s from one of the numbers that it sums itself, s:
 //   mean = s + sum d / n,  sum (x - mean)^2 = sum d^2 - (sum d)^2 / n.
 // Since s is one of the n, (mean - s)^2 is at most n times the variance: what cancels is a factor
 // of n, a few dozen, whatever the mean. Sums of different threads are joined pairwise by the
-// formula of Chan, Golub, LeVeque 1979 (Chan, below); the sums of a block go to the workspace, and
-// another kernel joins those in the order of the blocks.
+// formula of Chan, Golub, LeVeque 1979 (Chan, below), their means as differences from the first row
+// of x, the origin, since a mean near 1000 would be rounded by 3e-5. The sums of a block go to the
+// workspace, and another kernel joins those in the order of the blocks.
 #include "kernels/cuda/batch_norm.cuh"
 #include "kernels/cuda/cuda.h"
 
@@ -36,9 +37,11 @@ __device__ void moments(float s, float sum, float squares, float n, float (&v)[2
 
 template <class T, int kN>
 __global__ void __launch_bounds__(kThreads, kBlocksOfChip)
-    batch_norm_statistics_kernel(const T* x, float* means, float* squares, Tiling t) {
+    batch_norm_statistics_kernel(const T* x, float* means, float* squares, float* origins,
+                                 Tiling t) {
   constexpr int kRows = 4;  // in flight
   const Place<kN> at(t);
+  const T* const first_row = x;
   float shift[kN] = {}, sum[kN] = {}, square[kN] = {}, n = 0;
   if (at.inside && at.row < at.rows) {
     x += at.first;
@@ -64,14 +67,16 @@ __global__ void __launch_bounds__(kThreads, kBlocksOfChip)
       }
     }
   }
-  float v[kN][2];
+  float origin[kN] = {}, v[kN][2];
+  if (at.inside) load<kN>(first_row + at.channel, origin);
 #pragma unroll
-  for (int k = 0; k < kN; ++k) moments(shift[k], sum[k], square[k], n, v[k]);
+  for (int k = 0; k < kN; ++k) moments(shift[k] - origin[k], sum[k], square[k], n, v[k]);
   merge_rows<kThreads>(v, n, t.width, Chan{}, [&](int of_tile, const float(&total)[2]) {
     const int channel = at.tile_channel + of_tile;
     if (channel >= t.channels) return;
     means[int64_t{blockIdx.y} * t.channels + channel] = total[0];
     squares[int64_t{blockIdx.y} * t.channels + channel] = total[1];
+    if (blockIdx.y == 0) origins[channel] = to_float(first_row[channel]);
   });
 }
 
@@ -83,8 +88,8 @@ struct Statistics {
 // A block joins the chunks of kFinishChannels channels, by the same two steps.
 constexpr int kFinishChannels = 8;
 __global__ void __launch_bounds__(kThreads)
-    batch_norm_statistics_finish_kernel(const float* means, const float* squares, Statistics s,
-                                        Tiling t, int chunks) {
+    batch_norm_statistics_finish_kernel(const float* means, const float* squares,
+                                        const float* origins, Statistics s, Tiling t, int chunks) {
   const int lane = int(threadIdx.x) % kFinishChannels, first = int(threadIdx.x) / kFinishChannels;
   const int tile_channel = int(blockIdx.x) * kFinishChannels, channel = tile_channel + lane;
   float shift = 0, sum = 0, square = 0, n = 0;
@@ -105,7 +110,7 @@ __global__ void __launch_bounds__(kThreads)
   merge_rows<kThreads>(v, n, kFinishChannels, Chan{}, [&](int of_tile, const float(&total)[2]) {
     const int c = tile_channel + of_tile;
     if (c >= t.channels) return;
-    const float mean = total[0], rows = float(t.rows);
+    const float mean = origins[c] + total[0], rows = float(t.rows);
     const float unbiased = t.rows > 1 ? total[1] / float(t.rows - 1) : 0.0f;
     s.mean[c] = mean;
     s.rstd[c] = 1.0f / sqrtf(total[1] / rows + s.eps);
@@ -116,9 +121,11 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-// Means and sums of squares, [chunks,C] each.
+// Means and sums of squares, [chunks,C] each, and the origin, [C].
 size_t batch_norm_forward_workspace(const BatchNormForward& a) {
-  return a.x.count() > 0 ? size_t(2 * Tiling(a.x).partials()) * sizeof(float) : 0;
+  if (a.x.count() == 0) return 0;
+  const Tiling t(a.x);
+  return size_t(2 * t.partials() + t.channels) * sizeof(float);
 }
 
 Status batch_norm_forward(Stream stream, const BatchNormForward& a) {
@@ -133,9 +140,9 @@ Status batch_norm_forward(Stream stream, const BatchNormForward& a) {
   return dispatch_vector(a.x, [&]<class T, int kN>() -> Status {
     const Tiling t(a.x);
     float* means = a.workspace.as<float>();
-    float* squares = means + t.partials();
+    float *squares = means + t.partials(), *origins = squares + t.partials();
     if (const Status s = launch(batch_norm_statistics_kernel<T, kN>, t.grid(), kThreads, 0, stream,
-                                a.x.as<const T>(), means, squares, t);
+                                a.x.as<const T>(), means, squares, origins, t);
         !s)
       return s;
     const Statistics statistics{
@@ -143,7 +150,7 @@ Status batch_norm_forward(Stream stream, const BatchNormForward& a) {
         a.running_var.as<float>(), float(a.eps),       float(a.momentum)};
     if (const Status s = launch(batch_norm_statistics_finish_kernel,
                                 dim3(unsigned(blocks_of(t.channels, kFinishChannels))), kThreads, 0,
-                                stream, means, squares, statistics, t, int(t.chunks()));
+                                stream, means, squares, origins, statistics, t, int(t.chunks()));
         !s)
       return s;
     return apply<T>(

@@ -18,6 +18,8 @@ NARROW = {
     r", 1(, \d+)?>$|_flat_kernel<": "one element a thread, for channels that 16 bytes do not divide",
     r"_finish_kernel": "adds up what the blocks before it left: a few numbers",
     r"cross_entropy_kernel|\blinear_\w*bias_kernel": "N rows of some 14 classes: a few KB in all",
+    r"<\w+, 1(, \d)?>": "instances for channels that do not fill vectors, one at a time",
+    r"_flat_kernel": "as above; a thread has the 8 elements of one byte of the mask",
     r"\b(augment|resize_\w+)_kernel": "bytes of pixels, from wherever the geometry points",
 }
 
