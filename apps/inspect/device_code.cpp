@@ -115,8 +115,7 @@ Occupancy occupancy_v100(int threads, int registers, uint64_t shared_bytes) {
   const int64_t of_warp = rounded(int64_t{registers} * kWarp, kUnit);
   const int64_t held = of_warp ? Occupancy::kRegisters / kFiles / of_warp * kFiles : 0;
   const int64_t shared = rounded(int64_t(shared_bytes), kUnit);
-  return {int(Occupancy::kThreads / (warps * kWarp)),
-          of_warp ? int(held / rounded(warps, kFiles)) : kUnlimited,
+  return {int(Occupancy::kThreads / (warps * kWarp)), of_warp ? int(held / warps) : kUnlimited,
           shared ? int(Occupancy::kShared / shared) : kUnlimited};
 }
 
