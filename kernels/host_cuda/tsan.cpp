@@ -30,7 +30,10 @@ void __tsan_func_exit() {}
 void __tsan_vptr_update(void*, void*) {}
 void __tsan_vptr_read(void*) {}
 
-// The guards of static variables in host code of the same files.
+// Host code of the same files: the guards of static variables, the counts of shared pointers.
+uint32_t __tsan_atomic32_fetch_add(volatile uint32_t* p, uint32_t v, int) {
+  return __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL);
+}
 uint8_t __tsan_atomic8_load(const volatile uint8_t* p, int) {
   return __atomic_load_n(p, __ATOMIC_ACQUIRE);
 }
