@@ -56,14 +56,14 @@ Status optimizer_step(Stream, const OptimizerStep& a) {
         *m2 = static_cast<T*>(item.moment2);
       for (int64_t i = 0; i < item.count; ++i) {
         const A g = A(load(item.gradient_dtype, item.gradient, i)) * factor;
-        A w = A(value[i]), m = A(m1[i]), v = m2 ? A(m2[i]) : A(0);
+        A w = A(value[i]), m = A(m1[i]), v = a.kind == OptimizerKind::adam ? A(m2[i]) : A(0);
         if (a.kind == OptimizerKind::sgd) rule.sgd(w, g, m);
         if (a.kind == OptimizerKind::nag) rule.nag(w, g, m);
         if (a.kind == OptimizerKind::adam) rule.adam(w, g, m, v);
         if (a.kind == OptimizerKind::rmsprop) rule.rmsprop(w, g, m);
         value[i] = T(w);
         m1[i] = T(m);
-        if (m2) m2[i] = T(v);
+        if (a.kind == OptimizerKind::adam) m2[i] = T(v);
         if (item.working) store(item.working_dtype, item.working, i, double(w));
       }
     });
