@@ -85,7 +85,8 @@ void evaluate(const Settings& s) {
 
   const int threads =
       s.threads ? s.threads : int(std::max(1u, std::thread::hardware_concurrency()));
-  Evaluator evaluator(ctx, model, info, info.multi_label);
+  ImageInput input(ctx, info.image_format());
+  Evaluator evaluator(ctx, model, input, info.multi_label);
   const std::string set = s.data.empty() ? "list" : s.set;
   const Predictions p = evaluator.run(
       set, dataset, evaluation_loader(info, threads, on_bad_image_named(s.on_bad_image)),

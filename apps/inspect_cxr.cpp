@@ -1,6 +1,8 @@
-// Looks inside: `tape` prints every node of one training step.
+// Looks inside: `tape` prints every node of one training step, `kernel` what one kernel of the seam
+// does on a GPU, counted on host_cuda.
 #include "apps/common/device.h"
 #include "apps/common/train_settings.h"
+#include "apps/inspect/kernel.h"
 #include "engine/host_values.h"
 #include "engine/random.h"
 #include "models/resnet.h"
@@ -97,5 +99,7 @@ int main(int argc, char** argv) {
   tape->add_option("--device", s.device, "cpu or reference");
   tape->add_option("--threads", s.threads)->check(cli::in_range(0, 1024));
   tape->add_option("--seed", s.seed);
-  return cli::run(app, argc, argv, [&] { print_tape(s); });
+  inspect::KernelSettings k;
+  CLI::App* kernel = inspect::add_kernel_command(app, k);
+  return cli::run(app, argc, argv, [&] { *kernel ? inspect_kernel(k) : print_tape(s); });
 }

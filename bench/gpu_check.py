@@ -26,7 +26,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "build/gpu_check"
 BUILD = OUTPUT / "build"
-COMPARISON = "training_comparison_test"  # cuda beside reference and cpu: one step, then drift
+COMPARISON = "phantom_training_test"  # cuda beside reference and cpu: one step, then drift
 # Share of the copy bandwidth of the same run that kernels which live from memory must reach, by the
 # beginning of the name of their case in bench_kernels' JSON; and our step beside PyTorch's.
 BANDWIDTH_BARS = {"batch_norm_forward": 0.85, "batch_norm_backward": 0.85,
@@ -35,8 +35,8 @@ STEP_BAR = 1.2
 STEPS = [(224, 128), (224, 256), (896, 16)]  # size, batch
 # Headers and libraries that --pack takes from Debian's or Ubuntu's packages.
 PACKED = ["libfmt-dev", "nlohmann-json3-dev", "libcli11-dev", "libxxhash-dev", "libspng-dev",
-          "libspng0", "libjpeg62-turbo-dev", "libjpeg-turbo8-dev", "libdeflate-dev", "zlib1g-dev",
-          "libstb-dev", "doctest-dev"]
+          "libjpeg62-turbo-dev", "libjpeg-turbo8-dev", "libdeflate-dev", "zlib1g-dev", "libstb-dev",
+          "doctest-dev"]
 
 
 class Check:
@@ -121,7 +121,7 @@ def build(check):
         return False
     targets = ["pneuma_cuda", "op_cases_test", "bench_kernels", "bench_train_step"]
     if list(ROOT.glob(f"tests/*/{COMPARISON}.cpp")):
-        targets.append(COMPARISON)
+        targets += [COMPARISON, "prepare_cxr"]
     return check.run("build", 0.5, ["cmake", "--build", BUILD, "-j", os.cpu_count(), "--target",
                                     *targets]) is not None
 
@@ -209,13 +209,15 @@ def report(check):
 def pack(name):
     deps = ROOT / "build/deps"
     shutil.rmtree(deps, ignore_errors=True)
-    wanted = re.compile(r"/usr/(include/|share/cmake/|lib/.*(\.a|/cmake/.*|libspng\.so.*)$)")
+    wanted = re.compile(r"/usr/(include/|share/cmake/|lib/(.*\.(a|so)$|(.*/)?cmake/))")
     for package in PACKED:
         for path in map(pathlib.Path, said("dpkg", "-L", package).splitlines()):
-            if wanted.match(str(path)) and path.is_file():
-                to = deps / path.relative_to("/usr")
-                to.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(path, to)
+            if not wanted.match(str(path)) or not path.is_file():
+                continue
+            to = deps / path.relative_to("/usr")
+            to.parent.mkdir(parents=True, exist_ok=True)
+            for each in [path, *path.parent.glob(path.name + ".*")]:  # libz.so, libz.so.1, ...
+                shutil.copy(each, to.parent)
     lacking = [header for header in ("fmt/format.h", "nlohmann/json.hpp", "CLI/CLI.hpp", "xxhash.h", "spng.h",
                                      "jpeglib.h", "libdeflate.h", "zlib.h", "stb/stb_image.h",
                                      "doctest/doctest.h") if not (deps / "include" / header).exists()]

@@ -11,7 +11,7 @@
 #include "apps/common/cli.h"
 #include "apps/common/device.h"
 #include "engine/host_values.h"
-#include "engine/optim/optimizer.h"
+#include "engine/optim/step_results.h"
 #include "engine/random.h"
 #include "models/resnet.h"
 
@@ -47,14 +47,23 @@ void measure(const Settings& s) {
   const Tensor y = drawn({s.batch, kClasses}, [](Random& r) { return r.uniform() < 0.1; });
   const Tensor positive = drawn({kClasses}, [](Random&) { return 0.9; });
   const Tensor negative = drawn({kClasses}, [](Random&) { return 0.1; });
+  StepResults results(ctx, optimizer);
   const auto step = [&] {
     train_step(ctx, model.parameters(), optimizer, 1e-4, [&](Context& c) {
-      return ops::sigmoid_cross_entropy(c, model.forward(c, x), y, positive, negative,
-                                        optimizer.device_state());
+      const Tensor loss = ops::sigmoid_cross_entropy(c, model.forward(c, x), y, positive, negative,
+                                                     optimizer.device_state());
+      c.run(&Kernels::convert, {loss.view(), {results.loss().view()}});
+      return loss;
     });
   };
   const MemoryPlan plan = ctx.record(step);
-  for (int i = 0; i < s.warmup; ++i) ctx.replay(plan, step);
+  // As in training: a step is asked for, then the one before is waited for.
+  const auto next = [&] {
+    ctx.replay(plan, step);
+    results.send();
+    if (results.waiting() > 1) results.receive();
+  };
+  for (int i = 0; i < s.warmup; ++i) next();
 
   std::map<std::string, std::pair<double, int>> by_kernel;
   if (s.trace) {
@@ -65,11 +74,12 @@ void measure(const Settings& s) {
   }
   rusage before{}, after{};
   getrusage(RUSAGE_SELF, &before);
-  const int64_t allocations = ctx.arena().allocations();
+  const Counts counts = ctx.counts;
+  const int64_t allocations = ctx.allocations();
   std::vector<double> seconds;
   for (int i = 0; i < s.steps; ++i) {
     const auto start = Clock::now();
-    ctx.replay(plan, step);
+    next();
     seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
   }
   getrusage(RUSAGE_SELF, &after);
@@ -87,7 +97,10 @@ void measure(const Settings& s) {
        s.batch / ((seconds[(seconds.size() - 1) / 2] + seconds[seconds.size() / 2]) / 2)},
       {"peak_memory_bytes", after.ru_maxrss * 1024},
       {"page_faults_per_step", double(after.ru_minflt - before.ru_minflt) / s.steps},
-      {"allocations_per_step", double(ctx.arena().allocations() - allocations) / s.steps},
+      {"allocations_per_step", double(ctx.allocations() - allocations) / s.steps},
+      {"synchronisations_per_step",
+       double(ctx.counts.synchronisations - counts.synchronisations) / s.steps},
+      {"late_waits_per_step", double(ctx.counts.late_waits - counts.late_waits) / s.steps},
       {"planned_step_bytes", plan.peak}};
   fmt::print("{}\n", line.dump());
 }

@@ -1,5 +1,7 @@
 #include "engine/context.h"
 
+#include <chrono>
+
 namespace pneuma {
 
 Context::Context(const Backend& backend, const Precision& precision, bool dry)
@@ -8,6 +10,9 @@ Context::Context(const Backend& backend, const Precision& precision, bool dry)
 }
 
 Context::~Context() {
+  for (Event event : traced_) {
+    if (event) backend_.device.destroy_event(event);
+  }
   if (!dry_) backend_.device.destroy_stream(stream_);
 }
 
@@ -28,9 +33,10 @@ Tensor Context::persistent(Shape shape, Dtype dtype) {
   if (dry_) return Tensor(storage, shape, dtype);
   storage->device = &backend_.device;
   check(backend_.device.allocate(storage->bytes, &storage->data), "allocate");
+  ++counts.allocations;
   Tensor t(storage, shape, dtype);
   const std::vector<char> zeros(storage->bytes);
-  check(backend_.device.copy(stream_, storage->data, zeros.data(), zeros.size()), "copy");
+  copy(storage->data, zeros.data(), zeros.size());
   synchronize();
   return t;
 }
@@ -39,7 +45,7 @@ void Context::upload(const Tensor& to, const void* from, size_t bytes) {
   if (dry()) return;
   if (bytes > to.bytes())
     fail(Exit::usage, "upload of {} bytes to a tensor of {}", bytes, to.bytes());
-  check(backend_.device.copy(stream_, to.data<void>(), from, bytes), "copy");
+  copy(to.data<void>(), from, bytes);
   synchronize();
 }
 
@@ -47,11 +53,47 @@ void Context::download(void* to, const Tensor& from, size_t bytes) {
   if (dry()) return;
   if (bytes > from.bytes())
     fail(Exit::usage, "download of {} bytes from a tensor of {}", bytes, from.bytes());
-  check(backend_.device.copy(stream_, to, from.data<void>(), bytes), "copy");
+  copy(to, from.data<void>(), bytes);
   synchronize();
 }
 
-void Context::synchronize() { check(backend_.device.synchronize(stream_), "synchronize"); }
+void Context::copy(void* to, const void* from, size_t bytes) {
+  if (!dry() && bytes) check(backend_.device.copy(stream_, to, from, bytes), "copy");
+}
+
+void Context::synchronize() {
+  if (dry()) return;
+  ++counts.synchronisations;
+  check(backend_.device.synchronize(stream_), "synchronize");
+}
+
+Context::Range::Range(const Context& ctx, const char* name, const char* what) {
+  const Device& device = ctx.backend().device;
+  if (!device.push_range || ctx.dry()) return;
+  device.push_range(what ? fmt::format("{} {}", name, what).c_str() : name);
+  pop_ = device.pop_range;
+}
+
+void Context::traced(const char* kernel, const std::function<Status()>& run) {
+  const Device& device = backend_.device;
+  const auto start = std::chrono::steady_clock::now();
+  if (!device.elapsed) {
+    check(run(), kernel);
+    synchronize();
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    return trace({kernel, took.count()});
+  }
+  for (Event& event : traced_) {
+    if (!event) check(device.create_event(&event), "create_event");
+  }
+  check(device.record(traced_[0], stream_), "record");
+  check(run(), kernel);
+  check(device.record(traced_[1], stream_), "record");
+  synchronize();
+  float milliseconds = 0;
+  check(device.elapsed(traced_[0], traced_[1], &milliseconds), "elapsed");
+  trace({kernel, milliseconds * 1e-3});
+}
 
 MemoryPlan Context::record(const std::function<void()>& step) {
   arena_.start_recording();

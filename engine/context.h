@@ -3,8 +3,8 @@
 // "cannot" error and the turning of a Status into an Error live there and nowhere else.
 #pragma once
 
-#include <chrono>
 #include <functional>
+#include <utility>
 
 #include "engine/arena.h"
 #include "engine/error.h"
@@ -14,10 +14,17 @@ namespace pneuma {
 
 class Tape;
 
-// One kernel launch, as a tracer sees it.
+// One kernel launch, as a tracer sees it; timed by the device's events where it has such.
 struct Launch {
   const char* kernel;
   double seconds;
+};
+
+// What a steady training step has none of, and the waits that it may have.
+struct Counts {
+  int64_t allocations = 0;       // of memory that stays; the arena counts its own
+  int64_t synchronisations = 0;  // the host waited for all that the device had been asked for
+  int64_t late_waits = 0;        // ...or for a mark of a step ago
 };
 
 class Context {
@@ -34,10 +41,12 @@ class Context {
   Stream stream() const { return stream_; }
   bool dry() const { return dry_ || arena_.recording(); }
   size_t persistent_bytes() const { return persistent_bytes_; }  // asked for, so far
+  int64_t allocations() const { return counts.allocations + arena_.allocations(); }
 
   Tape* tape = nullptr;   // null: inference, nothing is recorded
   bool training = false;  // batch norm uses this batch's statistics and updates the running ones
   std::function<void(const Launch&)> trace;  // called after each launch where set
+  Counts counts;                             // so far
 
   // A tensor of this step; its contents are undefined.
   Tensor tensor(Shape shape, Dtype dtype, const char* what = "tensor");
@@ -49,6 +58,10 @@ class Context {
   void upload(const Tensor& to, const void* from, size_t bytes);
   void download(void* to, const Tensor& from, size_t bytes);
   void synchronize();
+  // The same between device and pinned memory, without waiting: in its turn on the stream.
+  void copy(void* to, const void* from, size_t bytes);
+  // Where all that follows runs (engine/streams.h); returns where it ran so far.
+  Stream use_stream(Stream stream) { return std::exchange(stream_, stream); }
 
   // Runs `step` without memory or kernels and plans it; the same code later replays the plan.
   MemoryPlan record(const std::function<void()>& step);
@@ -67,16 +80,29 @@ class Context {
       args.workspace = workspace.view();
     }
     if (dry()) return;
+    const Range range(*this, kernel.name);
     if (!trace) return check(kernel.run(stream_, args), kernel.name);
-    const auto start = std::chrono::steady_clock::now();
-    check(kernel.run(stream_, args), kernel.name);
-    synchronize();
-    trace({kernel.name,
-           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()});
+    traced(kernel.name, [&] { return kernel.run(stream_, args); });
   }
 
- private:
+  // Names for a profiler what is asked for while it lives; nothing where the device has no names.
+  class Range {
+   public:
+    Range(const Context& ctx, const char* name, const char* what = nullptr);  // "name what"
+    ~Range() {
+      if (pop_) pop_();
+    }
+    Range(const Range&) = delete;
+
+   private:
+    void (*pop_)() = nullptr;
+  };
+
+  // Throws what a failed status says.
   void check(const Status& status, const char* what) const;
+
+ private:
+  void traced(const char* kernel, const std::function<Status()>& run);
 
   const Backend& backend_;
   const Precision& precision_;
@@ -84,6 +110,7 @@ class Context {
   bool dry_;
   size_t persistent_bytes_ = 0;
   Stream stream_ = nullptr;
+  Event traced_[2] = {};  // before and after a traced launch
 };
 
 }  // namespace pneuma

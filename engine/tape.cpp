@@ -49,6 +49,7 @@ void Tape::backward(Context& ctx, const Tensor& y, Tensor dy) {
     Backward step(ctx, *this, node, std::move(output.gradient));
     output.gradient = {};
     if (observe) observe(node, step.dy_);
+    const Context::Range range(ctx, node.name, "backward");
     node.backward(step);
     step.finish();
   }

@@ -57,4 +57,11 @@ Tensor Tensor::reshaped(Shape shape) const {
   return t;
 }
 
+Tensor Tensor::rows(int64_t n) const {
+  if (n > shape_[0]) fail(Exit::usage, "{} has no {} rows", shape_.text(), n);
+  Tensor t = *this;
+  t.shape_.dims[0] = n;
+  return t;
+}
+
 }  // namespace pneuma

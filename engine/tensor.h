@@ -55,6 +55,8 @@ class Tensor {
   uint64_t id() const { return id_; }
   // The same memory under another shape of the same count.
   Tensor reshaped(Shape shape) const;
+  // The first n of its first dimension.
+  Tensor rows(int64_t n) const;
   template <class T>
   T* data() const {
     return static_cast<T*>(storage_ ? storage_->data : nullptr);

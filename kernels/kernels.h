@@ -237,8 +237,8 @@ struct DeviceProperties {
 };
 
 // Memory, streams and events. `copy` is asynchronous on its stream, in any direction; the host's
-// side should come from allocate_host, else the call may wait. Entries after `wait` may be null:
-// the device has no such thing.
+// side should come from allocate_host, else the call may wait. Entries after `wait_on_host` may be
+// null: the device has no such thing.
 struct Device {
   Status (*properties)(DeviceProperties*) = nullptr;
   Status (*set_threads)(int) = nullptr;

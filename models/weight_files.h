@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/image_input.h"
 #include "engine/io/safetensors.h"
 #include "models/resnet.h"
 
@@ -45,6 +46,9 @@ struct ModelInfo {
   std::string split_method, split_hash;     // both empty: trained on lists
   uint64_t split_seed = 0;
 
+  ImageFormat image_format() const {
+    return {image_shape, mean, std, network.num_classes, multi_label};
+  }
   Metadata to_metadata() const;
 };
 

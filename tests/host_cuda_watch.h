@@ -37,9 +37,9 @@ class HostCudaWatch {
     records.resize(control_->take_launches(records.data(), records.size()));
     return records;
   }
-  host_cuda::Counters counters() {
-    host_cuda::Counters c;
-    control_->counters(&c);
+  host_cuda::Counters counters() {  // all 0 on another device
+    host_cuda::Counters c{};
+    if (control_) control_->counters(&c);
     return c;
   }
   // Empty where nothing was found, else the sentence of the first fault.

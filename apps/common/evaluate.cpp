@@ -32,34 +32,30 @@ double judge_single_label(const double* logits, int64_t label, int classes, floa
 
 }  // namespace
 
-Evaluator::Evaluator(Context& ctx, const ResNet& model, const ModelInfo& format, bool multi_label,
+Evaluator::Evaluator(Context& ctx, const ResNet& model, ImageInput& input, bool multi_label,
                      std::vector<float> positive_weight)
     : ctx_(ctx),
       model_(model),
-      input_(format),
+      input_(input),
       multi_label_(multi_label),
       positive_weight_(std::move(positive_weight)) {}
 
-void Evaluator::forward(const Batch& batch) {
-  const Tensor logits = model_.forward(ctx_, input_.images(ctx_, batch));
-  Gradient to;
-  static_cast<View&>(to) = logits_.view();
-  to.dims[0] = logits.dim(0);  // the first rows of it
-  ctx_.run(&Kernels::convert, {logits.view(), to});
+void Evaluator::forward(int64_t images) {
+  const Tensor logits = model_.forward(ctx_, input_.images(images));
+  ctx_.run(&Kernels::convert, {logits.view(), {logits_.rows(images).view()}});
 }
 
-const MemoryPlan& Evaluator::plan(const Batch& batch) {
-  const auto found = plans_.find(batch.items.size());
+const MemoryPlan& Evaluator::plan(int64_t images) {
+  const auto found = plans_.find(images);
   if (found != plans_.end()) return found->second;
-  return plans_[batch.items.size()] = ctx_.record([&] { forward(batch); });
+  input_.reserve(images);
+  return plans_[images] = ctx_.record([&] { forward(images); });
 }
 
 size_t Evaluator::planned_bytes(int batch_size) {
-  Batch batch;
-  batch.items.resize(size_t(batch_size));
   if (!logits_)
     logits_ = ctx_.persistent({batch_size, model_.settings().num_classes}, ctx_.precision().master);
-  return plan(batch).peak;
+  return plan(batch_size).peak;
 }
 
 Predictions Evaluator::run(const std::string& what, const Dataset& dataset,
@@ -75,11 +71,17 @@ Predictions Evaluator::run(const std::string& what, const Dataset& dataset,
   const Sampler sampler(int64_t(dataset.samples.size()), batch_size, 0, false, LastBatch::keep);
   Loader loader(dataset, sampler, settings, 0, 0, 1);
   Progress progress(what, sampler.steps());
-  while (auto batch = loader.next()) {
+  const auto next = [&] {
+    std::optional<Batch> batch = loader.next();
+    while (batch && batch->samples.empty()) batch = loader.next();  // all were bad
+    if (batch) input_.stage(batch->pixels, batch->items, {});
+    return batch;
+  };
+  for (std::optional<Batch> batch = next(), following; batch; batch = std::move(following)) {
     if (stop && stop()) fail(Exit::interrupted, "{} was stopped", what);
-    if (batch->samples.empty()) continue;  // all were bad
-    input_.upload_pixels(ctx_, *batch);
-    ctx_.replay(plan(*batch), [&] { forward(*batch); });
+    const auto images = int64_t(batch->samples.size());
+    ctx_.replay(plan(images), [&] { forward(images); });
+    following = next();
     const std::vector<double> logits = get_values(ctx_, logits_);
     for (size_t i = 0; i < batch->samples.size(); ++i) {
       const Sample& sample = dataset.samples[size_t(batch->samples[i])];
@@ -100,7 +102,7 @@ Predictions Evaluator::run(const std::string& what, const Dataset& dataset,
       result.patients.push_back(
           patients.emplace(sample.patient, int64_t(patients.size())).first->second);
     }
-    progress.step(int64_t(batch->samples.size()), "");
+    progress.step(images, "");
   }
   if (result.samples.empty())
     fail(Exit::data, "{}: no image can be read; see prepare_cxr verify", what);

@@ -4,7 +4,8 @@
 #include <functional>
 #include <map>
 
-#include "apps/common/batch_input.h"
+#include "data/loader.h"
+#include "engine/image_input.h"
 #include "engine/metrics/auc_report.h"
 #include "models/weight_files.h"
 
@@ -23,8 +24,8 @@ struct Predictions {
 // Runs a network over data sets, always the centre crop, with a memory plan for each batch size.
 class Evaluator {
  public:
-  // positive_weight: [classes] of the weighted loss, empty: 1.
-  Evaluator(Context&, const ResNet&, const ModelInfo&, bool multi_label,
+  // The three outlive it. positive_weight: [classes] of the weighted loss, empty: 1.
+  Evaluator(Context&, const ResNet&, ImageInput&, bool multi_label,
             std::vector<float> positive_weight = {});
 
   // `stop`, asked before each batch, ends it early with Error(Exit::interrupted).
@@ -34,16 +35,16 @@ class Evaluator {
   size_t planned_bytes(int batch_size);
 
  private:
-  const MemoryPlan& plan(const Batch& batch);
-  void forward(const Batch& batch);
+  const MemoryPlan& plan(int64_t images);
+  void forward(int64_t images);
 
   Context& ctx_;
   const ResNet& model_;
-  BatchInput input_;
+  ImageInput& input_;
   bool multi_label_;
   std::vector<float> positive_weight_;
   Tensor logits_;  // [largest batch, classes], persistent
-  std::map<size_t, MemoryPlan> plans_;
+  std::map<int64_t, MemoryPlan> plans_;
 };
 
 inline AucTable auc_of(const Predictions& p, size_t classes) {

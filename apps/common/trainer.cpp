@@ -32,8 +32,8 @@ Trainer::Trainer(const TrainSettings& settings, const TrainData& data, const Bac
       weights_(settings.use_weighted_loss ? class_weights(data.train) : std::vector<float>()),
       ctx_(backend, precision_named(settings.precision_dtype), dry),
       model_(ctx_, info_.network),
-      evaluator_(ctx_, model_, info_, settings.multi_label, weights_),
-      input_(info_),
+      input_(ctx_, info_.image_format()),
+      evaluator_(ctx_, model_, input_, settings.multi_label, weights_),
       sampler_(int64_t(data.train.samples.size()), settings.mini_batch_size, settings.seed,
                settings.shuffle, settings.last_batch == "keep" ? LastBatch::keep : LastBatch::drop),
       loader_(evaluation_loader(info_, settings.threads, OnBadImage::fail)) {
@@ -57,7 +57,7 @@ Trainer::Trainer(const TrainSettings& settings, const TrainData& data, const Bac
                                                     .beta_2 = settings.beta_2,
                                                     .gamma = settings.gamma,
                                                     .eps = settings.eps});
-  loss_ = ctx_.persistent({1}, ctx_.precision().master);
+  results_ = std::make_unique<StepResults>(ctx_, *optimizer_);
   if (!weights_.empty()) {
     positive_weight_ = ctx_.persistent({int64_t(weights_.size())}, ctx_.precision().master);
     set_values(ctx_, positive_weight_, weights_);
@@ -84,38 +84,32 @@ void Trainer::save_start(const std::filesystem::path& file) {
   save_weights(ctx_, model_.parameters(), file, info_.to_metadata());
 }
 
-void Trainer::step_on_device(const Batch& batch) {
+void Trainer::step_on_device(int64_t images) {
   train_step(ctx_, model_.parameters(), *optimizer_, settings_.learning_rate, [&](Context& ctx) {
-    const Tensor logits = model_.forward(ctx, input_.images(ctx, batch));
-    const Tensor loss = settings_.multi_label
-                            ? ops::sigmoid_cross_entropy(
-                                  ctx, logits, input_.labels(ctx, batch, info_.network.num_classes),
-                                  positive_weight_, {}, optimizer_->device_state())
-                            : ops::softmax_cross_entropy(ctx, logits, input_.class_ids(ctx, batch),
-                                                         optimizer_->device_state());
-    ctx.run(&Kernels::convert, {loss.view(), {loss_.view()}});
+    const Tensor logits = model_.forward(ctx, input_.images(images));
+    const Tensor labels = input_.labels(images);
+    const StepState* state = optimizer_->device_state();
+    const Tensor loss =
+        settings_.multi_label
+            ? ops::sigmoid_cross_entropy(ctx, logits, labels, positive_weight_, {}, state)
+            : ops::softmax_cross_entropy(ctx, logits, labels, state);
+    ctx.run(&Kernels::convert, {loss.view(), {results_->loss().view()}});
     return loss;
   });
 }
 
-const MemoryPlan& Trainer::plan(const Batch& batch) {
-  const size_t size = batch.items.size();
-  if (!plans_.contains(size)) {
-    plans_[size] = ctx_.record([&] { step_on_device(batch); });
-    if (plans_.size() > 1) fmt::print(stderr, "a batch of {} images is planned for, too\n", size);
+const MemoryPlan& Trainer::plan(int64_t images) {
+  if (!plans_.contains(images)) {
+    input_.reserve(images);
+    plans_[images] = ctx_.record([&] { step_on_device(images); });
+    if (plans_.size() > 1) fmt::print(stderr, "a batch of {} images is planned for, too\n", images);
   }
-  return plans_[size];
-}
-
-double Trainer::step(const Batch& batch) {
-  const MemoryPlan& planned = plan(batch);
-  input_.upload_pixels(ctx_, batch);
-  ctx_.replay(planned, [&] { step_on_device(batch); });
-  return get_values(ctx_, loss_)[0];
+  return plans_[images];
 }
 
 // After a step with inf or nan in a gradient: nothing was changed. Too many in a row end the run.
-void Trainer::check_numbers(const StepState& state, const Batch& batch) {
+// The gradients that stand are those of the last step, which may be the one after.
+void Trainer::check_numbers(const StepState& state) {
   if (state.good || state.skipped_in_a_row < kMostSkips) return;
   const Parameter& bad = model_.parameters().parameters[size_t(state.first_bad)];
   const std::vector<double> values = get_values(ctx_, bad.gradient);
@@ -125,11 +119,11 @@ void Trainer::check_numbers(const StepState& state, const Batch& batch) {
     if (std::isfinite(v)) low = std::min(low, v), high = std::max(high, v);
   }
   std::string images;
-  for (const int64_t i : batch.samples) images += " " + data_.train.samples[size_t(i)].path;
+  for (const int64_t i : running_.back()) images += " " + data_.train.samples[size_t(i)].path;
   fail(Exit::numeric,
-       "{} steps in a row had inf or nan in a gradient, the first in {} ({} of {} values, the "
-       "others in [{:.3g}, "
-       "{:.3g}]); the last saved state is whole; lower --learning_rate; images of this batch:{}",
+       "{} steps in a row had inf or nan in a gradient, the first in {} (in the last batch {} of "
+       "{} values, the others in [{:.3g}, {:.3g}]); the last saved state is whole; lower "
+       "--learning_rate; images of that batch:{}",
        state.skipped_in_a_row, bad.name, broken, values.size(), low, high, images);
 }
 
@@ -143,14 +137,18 @@ void Trainer::run(const std::function<int()>& stop) {
       loader.emplace(data_.train, sampler_, loader_, at_.epoch, at_.step, settings_.epochs);
     Progress progress(fmt::format("epoch {}", at_.epoch), steps, at_.step);
     while (at_.step < steps && at_.steps < most) {
-      one_step(*loader->next(), progress);
-      if (const int code = stop()) {
+      start_step(*loader->next());
+      const int code = stop();
+      const bool saves = settings_.save_every && at_.steps % settings_.save_every == 0;
+      finish_steps(code || saves ? 0 : 1, progress);
+      if (code) {
         log_bad_images("train", data_.train, loader->bad_images());
         save(true);
         stopped(code);
       }
-      if (settings_.save_every && at_.steps % settings_.save_every == 0) save(false);
+      if (saves) save(false);
     }
+    finish_steps(0, progress);
     log_bad_images("train", data_.train, loader->bad_images());
     if (at_.step < steps) break;
     end_epoch(stop);
@@ -166,27 +164,38 @@ void Trainer::run(const std::function<int()>& stop) {
   }
 }
 
-void Trainer::one_step(const Batch& batch, Progress& progress) {
+// Asks the device for a step and waits for nothing.
+void Trainer::start_step(const Batch& batch) {
   if (batch.samples.empty()) {
     fail(Exit::data,
          "epoch {}, step {}: no image of this batch can be read; see prepare_cxr verify",
          batch.epoch, batch.step);
   }
-  const double loss = step(batch);
-  const StepState state = optimizer_->state(ctx_);
-  check_numbers(state, batch);
-  if (std::isfinite(loss)) at_.loss_sum += loss, ++at_.losses;
-  progress.step(int64_t(batch.samples.size()), fmt::format("loss {:.4f}", loss));
-  log_->write({{"event", "step"},
-               {"epoch", at_.epoch},
-               {"step", at_.steps},
-               {"loss", number(loss)},
-               {"lr", settings_.learning_rate},
-               {"loss_scale", state.loss_scale},
-               {"skipped", state.skipped},
-               {"images_per_second", std::round(progress.images_per_second() * 10) / 10}});
+  const auto images = int64_t(batch.samples.size());
+  input_.stage(batch.pixels, batch.items, batch.labels);
+  ctx_.replay(plan(images), [&] { step_on_device(images); });
+  results_->send();
+  running_.push_back(batch.samples);
   ++at_.step;
   ++at_.steps;
+}
+
+// Reads what the steps before the last `running` have left.
+void Trainer::finish_steps(size_t running, Progress& progress) {
+  for (; running_.size() > running; running_.pop_front()) {
+    const auto [loss, state] = results_->receive();
+    check_numbers(state);
+    if (std::isfinite(loss)) at_.loss_sum += loss, ++at_.losses;
+    progress.step(int64_t(running_.front().size()), fmt::format("loss {:.4f}", loss));
+    log_->write({{"event", "step"},
+                 {"epoch", at_.epoch},
+                 {"step", at_.steps - int64_t(running_.size())},
+                 {"loss", number(loss)},
+                 {"lr", settings_.learning_rate},
+                 {"loss_scale", state.loss_scale},
+                 {"skipped", state.skipped},
+                 {"images_per_second", std::round(progress.images_per_second() * 10) / 10}});
+  }
 }
 
 Predictions Trainer::evaluate(const std::string& set, const Dataset& dataset,
@@ -297,16 +306,13 @@ void Trainer::test(const std::function<int()>& stop) {
 }
 
 std::string Trainer::plan_text() {
-  Batch batch;
-  batch.items.resize(size_t(settings_.mini_batch_size));
-  const size_t training = plan(batch).peak,
+  const size_t training = plan(settings_.mini_batch_size).peak,
                evaluation = evaluator_.planned_bytes(settings_.mini_batch_size);
   const auto mb = [](size_t bytes) { return double(bytes) * 1e-6; };
   return fmt::format(
       "steps: {} an epoch, {} in all, {} images left out an epoch\n"
-      "memory: {:.0f} MB stay (weights, gradients, moments), {:.0f} MB for a training step, {:.0f} "
-      "MB for an "
-      "evaluation step, pictures apart\n",
+      "memory: {:.0f} MB stay (weights, gradients, moments, two batches of images), {:.0f} MB for "
+      "a training step, {:.0f} MB for an evaluation step, pictures apart\n",
       sampler_.steps(), sampler_.steps() * settings_.epochs, sampler_.left_out(),
       mb(ctx_.persistent_bytes()), mb(training), mb(evaluation));
 }

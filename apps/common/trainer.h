@@ -7,7 +7,7 @@
 #include "apps/common/progress.h"
 #include "apps/common/run_folder.h"
 #include "apps/common/train_data.h"
-#include "engine/optim/optimizer.h"
+#include "engine/optim/step_results.h"
 
 namespace pneuma {
 
@@ -51,11 +51,11 @@ class Trainer {
   Trainer(const TrainSettings&, const TrainData&, const Backend&, const RunFolder* folder,
           bool resume, bool dry);
 
-  double step(const Batch&);
-  const MemoryPlan& plan(const Batch&);
-  void step_on_device(const Batch&);
-  void one_step(const Batch&, Progress&);
-  void check_numbers(const StepState&, const Batch&);
+  const MemoryPlan& plan(int64_t images);
+  void step_on_device(int64_t images);
+  void start_step(const Batch&);
+  void finish_steps(size_t running, Progress&);
+  void check_numbers(const StepState&);
   Predictions evaluate(const std::string& set, const Dataset&, const std::function<int()>& stop,
                        bool save_if_stopped);
   void end_epoch(const std::function<int()>& stop);
@@ -70,16 +70,18 @@ class Trainer {
   Context ctx_;
   ResNet model_;
   std::unique_ptr<Optimizer> optimizer_;
+  ImageInput input_;
   Evaluator evaluator_;
-  BatchInput input_;
   Sampler sampler_;
   LoaderSettings loader_;
   std::optional<RunFolder> folder_;
   std::unique_ptr<MetricsLog> log_;
-  Tensor loss_, positive_weight_;
-  std::map<size_t, MemoryPlan> plans_;
+  Tensor positive_weight_;
+  std::map<int64_t, MemoryPlan> plans_;
   TrainPosition at_;
-  std::string saved_;  // the position in the last saved state, as text
+  std::deque<std::vector<int64_t>> running_;  // samples of the steps whose results were not read
+  std::string saved_;                         // the position in the last saved state, as text
+  std::unique_ptr<StepResults> results_;
 };
 
 }  // namespace pneuma

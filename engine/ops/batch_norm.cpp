@@ -21,6 +21,7 @@ void backward(Backward& b) {
 
 Tensor normalize(Context& ctx, const char* name, const Tensor& x, const Tensor& residual,
                  const BatchNormTensors& t, const BatchNormSettings& settings, bool relu) {
+  const Context::Range range(ctx, name);
   const int64_t channels = x.dim(x.shape().rank - 1);
   if (x.shape().rank != 4 || t.beta.shape() != Shape{channels} ||
       (residual && residual.shape() != x.shape())) {

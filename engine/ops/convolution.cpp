@@ -17,6 +17,7 @@ void backward(Backward& b) {
 }  // namespace
 
 Tensor convolution(Context& ctx, const Tensor& x, const Tensor& w, int stride, int padding) {
+  const Context::Range range(ctx, "convolution");
   const auto out = [&](int64_t size, int64_t window) {
     return (size + 2 * padding - window) / stride + 1;
   };

@@ -11,6 +11,7 @@ void backward(Backward& b) {
 }  // namespace
 
 Tensor linear(Context& ctx, const Tensor& x, const Tensor& w, const Tensor& b) {
+  const Context::Range range(ctx, "linear");
   if (x.shape().rank != 2 || w.shape().rank != 2 || x.dim(1) != w.dim(1) ||
       b.shape() != Shape{w.dim(0)}) {
     fail(Exit::usage, "linear: x {}, w {}, b {} do not go together", x.shape().text(),

@@ -10,6 +10,7 @@ void backward(Backward& b) { b.hand_over(0, b.node.saved[0]); }
 template <class Args>
 Tensor loss_op(Context& ctx, const char* name, Kernel<Args> Kernels::*kernel, const Tensor& logits,
                Args args) {
+  const Context::Range range(ctx, name);
   Tensor loss = ctx.tensor({1}, ctx.precision()[OpKind::loss].output, name);
   Tensor dlogits;
   if (ctx.tape) dlogits = ctx.tensor(logits.shape(), logits.dtype(), name);

@@ -47,9 +47,9 @@ Tensor sigmoid_cross_entropy(Context&, const Tensor& logits, const Tensor& label
 Tensor softmax_cross_entropy(Context&, const Tensor& logits, const Tensor& labels,
                              const StepState* state = nullptr);
 
-// u8 images -> [N,height,width,channels] of the policy's dtype. items: u8 [N *
-// sizeof(AugmentItem)].
-Tensor augment(Context&, const Tensor& pixels, const Tensor& items, Shape output,
-               const float mean[3], const float std[3]);
+// u8 images -> y [N,height,width,channels]. items: u8 [N * sizeof(AugmentItem)]; host_items: the
+// same, for the host.
+void augment(Context&, const Tensor& pixels, const Tensor& items, const AugmentItem* host_items,
+             const float mean[3], const float std[3], const Tensor& y);
 
 }  // namespace pneuma::ops

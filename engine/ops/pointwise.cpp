@@ -12,6 +12,7 @@ void backward(Backward& b) {
 
 Tensor apply(Context& ctx, const char* name, Pointwise formula, const Tensor& a, const Tensor& b,
              double alpha) {
+  const Context::Range range(ctx, name);
   if (b && b.shape() != a.shape()) {
     fail(Exit::usage, "{}: {} and {} differ in shape", name, a.shape().text(), b.shape().text());
   }

@@ -16,6 +16,7 @@ void average_backward(Backward& b) {
 }  // namespace
 
 Tensor max_pool(Context& ctx, const Tensor& x, int kernel, int stride, int padding) {
+  const Context::Range range(ctx, "max_pool");
   const auto out = [&](int64_t size) { return (size + 2 * padding - kernel) / stride + 1; };
   if (x.shape().rank != 4 || kernel > 15 || padding >= kernel || x.dim(1) + 2 * padding < kernel ||
       x.dim(2) + 2 * padding < kernel) {
@@ -34,6 +35,7 @@ Tensor max_pool(Context& ctx, const Tensor& x, int kernel, int stride, int paddi
 }
 
 Tensor global_average_pool(Context& ctx, const Tensor& x) {
+  const Context::Range range(ctx, "global_average_pool");
   if (x.shape().rank != 4)
     fail(Exit::usage, "global_average_pool: x {} is not [N,H,W,C]", x.shape().text());
   Tensor y =

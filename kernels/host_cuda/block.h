@@ -112,7 +112,8 @@ class Block {
 
 uintptr_t dynamic_shared_begin();  // of this thread of the system
 
-// The block that this thread of the system runs; null outside of kernels.
-extern thread_local Block* running __attribute__((tls_model("initial-exec")));
+// The block that this thread of the system runs; null outside of kernels. (Not initial-exec: then
+// all shared memory of the plugin would need static room that a program has only for small ones.)
+extern thread_local Block* running;
 
 }  // namespace pneuma::host_cuda

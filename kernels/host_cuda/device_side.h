@@ -32,11 +32,19 @@ uint64_t exchange(unsigned mask, uint64_t value, int source);
 unsigned active_mask();
 int lane_index();
 
-enum class Atomic { add, max, min, exchange, bit_or, bit_and };
-template <class T>  // int, unsigned, unsigned long long; defined in atomics.cpp
-T atomic(Atomic, T* address, T value);
-template <class T>
-T compare_and_swap(T* address, T expected, T value);
+// Blocks run on several threads of the system, so atomics are atomic here too. Not instrumented:
+// `see_atomic` is what sees them.
+void see_atomic(void* address, size_t bytes, const void* site);
+template <class T, class F>
+[[gnu::no_sanitize("thread")]] T atomic(T* address, F next) {
+  see_atomic(address, sizeof(T), __builtin_return_address(0));
+  T old, value;
+  __atomic_load(address, &old, __ATOMIC_RELAXED);
+  do value = next(old);
+  while (
+      !__atomic_compare_exchange(address, &old, &value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+  return old;
+}
 
 template <class To, class From>
 To bits_as(From v) {
@@ -96,24 +104,21 @@ PN_SHUFFLE(__shfl_down_sync, lane + by)
 PN_SHUFFLE(__shfl_xor_sync, lane ^ by)
 #undef PN_SHUFFLE
 
-#define PN_ATOMIC(name, which)                                                          \
-  template <class T>                                                                    \
-  T name(T* address, std::type_identity_t<T> value) {                                   \
-    return pneuma::host_cuda::atomic(pneuma::host_cuda::Atomic::which, address, value); \
+#define PN_ATOMIC(name, next)                                                    \
+  template <class T>                                                             \
+  T name(T* address, std::type_identity_t<T> value) {                            \
+    return pneuma::host_cuda::atomic(address, [=](T old) -> T { return next; }); \
   }
-PN_ATOMIC(atomicAdd, add)
-PN_ATOMIC(atomicMax, max)
-PN_ATOMIC(atomicMin, min)
-PN_ATOMIC(atomicExch, exchange)
-PN_ATOMIC(atomicOr, bit_or)
-PN_ATOMIC(atomicAnd, bit_and)
+PN_ATOMIC(atomicAdd, old + value)
+PN_ATOMIC(atomicMax, old < value ? value : old)
+PN_ATOMIC(atomicMin, value < old ? value : old)
+PN_ATOMIC(atomicExch, ((void)old, value))
 #undef PN_ATOMIC
 template <class T>
 T atomicCAS(T* address, std::type_identity_t<T> expected, std::type_identity_t<T> value) {
-  return pneuma::host_cuda::compare_and_swap(address, expected, value);
+  return pneuma::host_cuda::atomic(address, [=](T old) { return old == expected ? value : old; });
 }
 inline void __threadfence() { __atomic_signal_fence(__ATOMIC_SEQ_CST); }
-inline void __threadfence_block() { __atomic_signal_fence(__ATOMIC_SEQ_CST); }
 
 template <class T>
 T __ldg(const T* address) {

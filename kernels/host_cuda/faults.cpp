@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <tuple>
@@ -62,6 +63,7 @@ void report(FaultKind kind, const std::string& who, uint64_t place, const std::s
   Listed l{{kind, 1, {}}, who, place};
   snprintf(l.fault.sentence, sizeof(l.fault.sentence), "%s", sentence.c_str());
   listed.push_back(l);
+  if (std::getenv("PNEUMA_HOST_CUDA_PRINT")) fprintf(stderr, "host_cuda: %s\n", l.fault.sentence);
 }
 
 cudaError_t pending_error() { return pending; }

@@ -101,7 +101,7 @@ cudaError_t release(void* memory, bool pinned) {
   const uintptr_t begin = uintptr_t(memory);
   const Allocation found = find_allocation(begin);
   if (found.begin != begin || found.freed || found.pinned != pinned) return cudaErrorInvalidValue;
-  finish_before_free(memory, found.bytes);
+  finish_before_free();
   std::lock_guard lock(mutex);
   Allocation& a = allocations[begin];
   live.erase(begin);

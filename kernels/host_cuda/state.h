@@ -19,8 +19,8 @@ uint64_t next_launch();  // counted since the settings were last set: part of th
 
 cudaError_t remember(cudaError_t error);  // for cudaGetLastError; returns it
 
-// Waits for everything; memory that was in use without the host knowing it to be over is a fault.
-void finish_before_free(const void* memory, size_t bytes);
+// cudaFree waits for all that was asked of the device, as the real one does.
+void finish_before_free();
 
 size_t leaked_allocations();
 size_t leaked_streams_and_events();

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "kernels/host_cuda/block.h"
+#include "kernels/host_cuda/device_side.h"
 
 using pneuma::host_cuda::running;
 
@@ -29,22 +30,13 @@ void __tsan_func_exit() {}
 void __tsan_vptr_update(void*, void*) {}
 void __tsan_vptr_read(void*) {}
 
-// Atomics of host code in the same files, such as the guards of static variables.
-#define PN_TSAN_ATOMICS(bits, T)                                                            \
-  T __tsan_atomic##bits##_load(const volatile T* p, int) {                                  \
-    return __atomic_load_n(p, __ATOMIC_SEQ_CST);                                            \
-  }                                                                                         \
-  void __tsan_atomic##bits##_store(volatile T* p, T v, int) {                               \
-    __atomic_store_n(p, v, __ATOMIC_SEQ_CST);                                               \
-  }                                                                                         \
-  T __tsan_atomic##bits##_fetch_add(volatile T* p, T v, int) {                              \
-    return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST);                                      \
-  }                                                                                         \
-  bool __tsan_atomic##bits##_compare_exchange_strong(volatile T* p, T* e, T v, int, int) {  \
-    return __atomic_compare_exchange_n(p, e, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
-  }
-PN_TSAN_ATOMICS(8, uint8_t)
-PN_TSAN_ATOMICS(32, uint32_t)
-PN_TSAN_ATOMICS(64, uint64_t)
+// The guards of static variables in host code of the same files.
+uint8_t __tsan_atomic8_load(const volatile uint8_t* p, int) {
+  return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
 
 }  // extern "C"
+
+void pneuma::host_cuda::see_atomic(void* address, size_t bytes, const void* site) {
+  if (running) running->access({uintptr_t(address), bytes, true, true, site});
+}

@@ -20,17 +20,17 @@ void multiply(void* const* lanes, unsigned) {
   for (int l = 0; l < kWarp; ++l)
     for (int e = 0; e < kEach; ++e) {
       const auto& f = *static_cast<const Fragments*>(lanes[l]);
-      const int line = l / 2, at = l % 2 * kEach + e;
+      const int line = l % kSide, at = l / kSide * kEach + e;
       (f.a_by_columns ? a[at][line] : a[line][at]) = float_from_half(f.a[e]);
       (f.b_by_columns ? b[at][line] : b[line][at]) = float_from_half(f.b[e]);
-      d[line][at] = f.c[e];
+      d[sum_row(l, e)][sum_column(l, e)] = f.c[e];
     }
   for (int i = 0; i < kSide; ++i)
     for (int j = 0; j < kSide; ++j)
       for (int k = 0; k < kSide; ++k) d[i][j] += a[i][k] * b[k][j];  // products are exact
   for (int l = 0; l < kWarp; ++l)
     for (int e = 0; e < kEach; ++e)
-      static_cast<const Fragments*>(lanes[l])->d[e] = d[l / 2][l % 2 * kEach + e];
+      static_cast<const Fragments*>(lanes[l])->d[e] = d[sum_row(l, e)][sum_column(l, e)];
 }
 
 }  // namespace

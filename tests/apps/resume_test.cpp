@@ -7,6 +7,7 @@
 #include "engine/io/atomic_file.h"
 #include "engine/io/safetensors.h"
 #include "kernels/open_backend.h"
+#include "tests/deferred_device.h"
 #include "tests/temporary.h"
 
 namespace pneuma {
@@ -108,6 +109,40 @@ TEST_CASE("killed after any step and resumed, a run ends with the same bits") {
       check_equal_runs(settings.output, killed);
       fs::remove_all(killed);
     }
+  }
+}
+
+TEST_CASE("a device that runs behind the host leaves the same files") {
+  const testing::Temporary folder;
+  write_phantoms(folder / "data", 24, 32, 3, 2);
+  TrainSettings settings;
+  settings.data = (folder / "data").string();
+  settings.num_layers = 10;
+  settings.base_width = 4;
+  settings.image_shape = "3,32,32";
+  settings.augmentation_type = "crop";
+  settings.mini_batch_size = 5;
+  settings.last_batch = "keep";
+  settings.epochs = 2;
+  settings.save_every = 2;
+  settings.threads = 1;
+  settings.output = (folder / "straight").string();
+  std::vector<std::string> notes;
+  resolve(settings, &notes);
+  const TrainData data = load_train_data(settings);
+  REQUIRE(data.train.samples.size() % 5 != 0);
+  const auto train = [&](const Backend& backend, const std::string& name) {
+    Trainer trainer(settings, data, backend);
+    trainer.open(RunFolder::create(folder / name), false);
+    trainer.run([] { return 0; });
+  };
+  train(reference_backend(), "straight");
+  for (const bool at_once : {false, true}) {
+    CAPTURE(at_once);
+    testing::deferred::side_streams_at_once = at_once;
+    const std::string name = fmt::format("late-{}", at_once);
+    train(testing::deferred::backend(), name);
+    check_equal_runs(folder / "straight", folder / name);
   }
 }
 

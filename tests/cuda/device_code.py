@@ -26,19 +26,21 @@ OPTIONS = ["-std=c++20", "--fmad=false", "-DNDEBUG", '-DPNEUMA_BUILD="device cod
 OF_TOOLKIT = "#pragma once\n#include <cuda/std/{}>\nnamespace std {{ using namespace cuda::std; }}\n"
 HEADERS = {name: OF_TOOLKIT.format(name) for name in (
     "array", "bit", "cfloat", "climits", "concepts", "cstddef", "cstdint", "functional",
-    "initializer_list", "limits", "optional", "span", "tuple", "type_traits", "utility")}
+    "initializer_list", "limits", "numeric", "optional", "span", "tuple", "type_traits", "utility")}
 HEADERS["algorithm"] = "".join(OF_TOOLKIT.format(f"__algorithm/{name}.h") for name in (
     "min", "max", "clamp", "copy", "fill"))
 HEADERS["cmath"] = "#pragma once\nnamespace std {\n" + "".join(f"using ::{name};\n" for name in (
     "abs", "ceil", "cos", "exp", "fabs", "floor", "fma", "fmax", "fmin", "isfinite", "isinf", "isnan",
     "ldexp", "log", "log1p", "log2", "pow", "rint", "round", "sin", "sqrt", "tanh", "trunc")) + """}
-#define INFINITY __builtin_huge_valf()
-#define NAN __builtin_nanf("")
+#define INFINITY __int_as_float(0x7f800000)
+#define NAN __int_as_float(0x7fffffff)
 """
 HEADERS["cstring"] = "#pragma once\nnamespace std { using ::memcpy; using ::memset; }\n"
 # What launchers call of the runtime. Bodies only for the parser: no launcher is ever run here.
 HEADERS["cuda_runtime.h"] = """#pragma once
+#include <cuda/std/type_traits>
 #include <cuda_runtime_api.h>
+namespace std { using namespace cuda::std; }
 template <class... P, class... A>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t*, void (*)(P...), A&&...) {
   return cudaSuccess;
@@ -47,6 +49,26 @@ inline const char* cudaGetErrorString(cudaError_t) { return ""; }
 inline const char* cudaGetErrorName(cudaError_t) { return ""; }
 """ + "".join(f"template <class... A> cudaError_t {name}(A...) {{ return cudaSuccess; }}\n" for name in (
     "cudaFuncSetAttribute", "cudaMemcpyAsync", "cudaMemsetAsync", "cudaStreamSynchronize"))
+
+# cuBLAS, as far as a file with a kernel of its own calls it.
+HEADERS["kernels/cuda/library.h"] = """#pragma once
+#include <algorithm>
+#include "kernels/cuda/launch.cuh"
+namespace pneuma::cuda {
+template <class Handle, class Create> Status library_handle(Handle*, Create) { return {}; }
+}
+"""
+HEADERS["cublas_v2.h"] = """#pragma once
+using cublasHandle_t = void*;
+enum cublasStatus_t { CUBLAS_STATUS_SUCCESS, CUBLAS_STATUS_NOT_SUPPORTED,
+                      CUBLAS_STATUS_ARCH_MISMATCH, CUBLAS_STATUS_ALLOC_FAILED };
+enum cublasMath_t { CUBLAS_DEFAULT_MATH, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION = 16 };
+enum cublasOperation_t { CUBLAS_OP_N, CUBLAS_OP_T };
+enum cublasComputeType_t { CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_32F_PEDANTIC };
+enum cublasGemmAlgo_t { CUBLAS_GEMM_DEFAULT = -1 };
+inline const char* cublasGetStatusString(cublasStatus_t) { return ""; }
+""" + "".join(f"template <class... A> cublasStatus_t {name}(A...) {{ return {{}}; }}\n" for name in (
+    "cublasCreate", "cublasGemmEx", "cublasSetMathMode", "cublasSetStream", "cublasSetWorkspace"))
 
 
 def wheels():
@@ -170,6 +192,14 @@ def look_at_all():
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(one, sources()))
     return [kernel for found, _ in results for kernel in found], [said for _, said in results if said]
+
+
+def write_report(kernels, path):
+    """For `inspect_cxr kernel`: a line a kernel, registers, stack, spills, shared, name; bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(
+        f"{k['registers']} {k['stack']} {k['spill_stores'] + k['spill_loads']} {k['shared']} "
+        f"{k['name']}\n" for k in kernels if k["kernel"]))
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ REGISTERS = 64
 MORE_REGISTERS = {}
 # Kernels that may read less than 16 bytes at a time. {regular expression of the name: why}
 NARROW = {
+    r", 1(, \d+)?>$|_flat_kernel<": "one element a thread, for channels that 16 bytes do not divide",
     r"_finish_kernel": "adds up what the blocks before it left: a few numbers",
-    r"cross_entropy_kernel": "one row of some 14 classes a thread group: a few KB in all",
+    r"cross_entropy_kernel|\blinear_\w*bias_kernel": "N rows of some 14 classes: a few KB in all",
     r"\b(augment|resize_\w+)_kernel": "bytes of pixels, from wherever the geometry points",
 }
 
@@ -74,6 +75,8 @@ def main():
             faults.append(f"FAULT: the fault planted in '{name}' was not found: {found}")
 
     kernels, refused = device_code.look_at_all()
+    build = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else device_code.ROOT / "build"
+    device_code.write_report(kernels, build / "ptxas" / f"sm_{device_code.CHIP}.txt")
     faults += [f"FAULT: {sentence}" for sentence in refused]
     print(f"{'registers':>9} {'shared':>6} {'load':>4}  kernel")
     for kernel in sorted(kernels, key=lambda kernel: (kernel["file"], kernel["name"])):

@@ -230,13 +230,13 @@ TEST_CASE("the ops refuse what does not fit") {
 }
 
 TEST_CASE("cuDNN's argument checks") {
-  cudnnHandle_t h = nullptr;
+  static cudnnHandle_t h = nullptr;  // these live on, as in the ops: there is no call to end them
   CHECK(cudnnCreate(nullptr) == CUDNN_STATUS_BAD_PARAM);
   REQUIRE(cudnnCreate(&h) == CUDNN_STATUS_SUCCESS);
   CHECK(cudnnSetStream(nullptr, nullptr) == CUDNN_STATUS_BAD_PARAM);
-  cudnnTensorDescriptor_t x, y;
-  cudnnFilterDescriptor_t w;
-  cudnnConvolutionDescriptor_t k;
+  static cudnnTensorDescriptor_t x, y;
+  static cudnnFilterDescriptor_t w;
+  static cudnnConvolutionDescriptor_t k;
   REQUIRE(cudnnCreateTensorDescriptor(&x) == CUDNN_STATUS_SUCCESS);
   REQUIRE(cudnnCreateTensorDescriptor(&y) == CUDNN_STATUS_SUCCESS);
   REQUIRE(cudnnCreateFilterDescriptor(&w) == CUDNN_STATUS_SUCCESS);
@@ -313,7 +313,7 @@ TEST_CASE("cuDNN's argument checks") {
 }
 
 TEST_CASE("cuBLAS: argument checks, leading dimensions, alpha and beta") {
-  cublasHandle_t h = nullptr;
+  static cublasHandle_t h = nullptr;
   CHECK(cublasCreate(nullptr) == CUBLAS_STATUS_INVALID_VALUE);
   REQUIRE(cublasCreate(&h) == CUBLAS_STATUS_SUCCESS);
   CHECK(cublasSetStream(nullptr, nullptr) == CUBLAS_STATUS_NOT_INITIALIZED);

@@ -173,7 +173,10 @@ OpCase augment(const char* what, std::vector<AugmentItem> items, Shape y) {
           {{{int64_t(pixels.size())}, {}, false, pixels}, {{int64_t(raw.size())}, {}, false, raw}},
           [=](Context& ctx, const Tensors& in) {
             const float mean[] = {123.675f, 116.28f, 103.53f}, std[] = {58.395f, 57.12f, 57.375f};
-            return Tensors{ops::augment(ctx, in[0], in[1], y, mean, std)};
+            const Tensor images =
+                ctx.tensor(y, ctx.precision()[OpKind::convolution].input, "augment");
+            ops::augment(ctx, in[0], in[1], items.data(), mean, std, images);
+            return Tensors{images};
           },
           2};
 }

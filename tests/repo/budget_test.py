@@ -14,8 +14,14 @@ BUDGETS = [
     ("reference", 800, ["kernels/reference/"]),
     ("cpu", 1800, ["kernels/cpu/", "kernels/host_device."]),
     ("cuda", 2800, ["kernels/cuda/"]),
+    # What stands in for cuBLAS and cuDNN is apart from the runtime, and the formulas of pictures
+    # from the seam: see the README's map.
+    ("host_cuda's libraries", 500, ["kernels/host_cuda/" + name for name in
+                                    ("cublas", "cudnn", "library", "include/cublas", "include/cudnn")]),
     ("host_cuda", 2500, ["kernels/host_cuda/"]),
+    ("inspectors", 600, ["apps/inspect/"]),
     ("apps and report", 2000, ["apps/"]),
+    ("formulas of pictures", 150, ["kernels/augment.h", "kernels/resize.h"]),
     ("seam, pointwise and half", 600, ["kernels/"]),
     ("models", 900, ["models/"]),
     ("phantoms", 620, ["data/phantom/"]),  # apart from the reading of data: see the README's map

@@ -24,7 +24,7 @@ def machine(folder, **stand_ins):
         path = folder / "bin" / name.replace("_", "-")
         path.write_text(f"#!/usr/bin/env bash\n{body}\n")
         path.chmod(0o755)
-    for name in ["pneuma", "bench/gpu_check.py", *REQUIREMENTS.values()]:
+    for name in ["pneuma", *REQUIREMENTS.values()]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     for name, requirements in REQUIREMENTS.items():
@@ -35,11 +35,13 @@ def machine(folder, **stand_ins):
             os.chown(path, 65534, 65534)
 
 
-def case(arguments, code, *wanted, absent=None, **stand_ins):
+def case(arguments, code, *wanted, absent=None, lacks=None, **stand_ins):
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         machine(folder, **{"dpkg_query": PACKAGES_THERE, "cmake": "exit 0", "ninja": "exit 0",
                            "ctest": "exit 0", **stand_ins})
+        if lacks:
+            shutil.rmtree(folder / "build" / lacks)
         # Not as root, so that the branch with sudo is the one that is tried.
         user = {"user": 65534, "group": 65534} if os.geteuid() == 0 else {}
         done = subprocess.run([folder / "pneuma", *arguments], env={"PATH": str(folder / "bin")},
@@ -82,6 +84,9 @@ case(["setup"], 4, "needs root, and there is no sudo", dpkg_query="exit 1", apt_
 case(["setup"], 4, "this command failed (exit 100): sudo env", "apt-get", "| no route to the mirror",
      "what to do: check the network", "full log:", dpkg_query="exit 1", apt_get="exit 0",
      sudo="[[ $1 == -v ]] || { echo no route to the mirror; exit 100; }")
+case(["setup"], 0, "command failed (exit 1): python3 -m venv", "cuda/device_code_test", "are skipped",
+     "everything is installed", lacks="nvrtc", python3="exit 1")
+case(["build"], 0, "done: build/bin", absent="nvrtc", lacks="nvrtc", python3="exit 1")
 case(["build"], 0, "done: build/bin", absent="failed")
 case(["build"], 4, "this command failed (exit 1): cmake -S", "| no compiler", "what to do:",
      cmake="echo no compiler; exit 1")

@@ -32,29 +32,39 @@ void fill_fragment(fragment<Use, 16, 16, 16, T, Layout>& f, T value) {
   for (T& x : f.x) x = value;
 }
 
-// Lane l has elements 8 (l % 2) ... + 7 of line l / 2: a row, or a column where so stored.
+// Lane l has elements 8 (l / 16) ... + 7 of line l % 16 (a row, or a column where so stored): eight
+// lines at a time, as ldmatrix reads them.
 template <class Use, class Layout>
 void load_matrix_sync(fragment<Use, 16, 16, 16, half, Layout>& f, const half* from, unsigned line) {
   const int lane = pneuma::host_cuda::lane_index();
   pneuma::host_cuda::sync_warp(~0u);
-  const uint4 whole = *reinterpret_cast<const uint4*>(from + lane / 2 * line + lane % 2 * 8);
+  const uint4 whole = *reinterpret_cast<const uint4*>(from + lane % 16 * line + lane / 16 * 8);
   std::memcpy(f.x, &whole, sizeof(whole));
 }
+// Of sums, lane l has pairs of elements of rows l / 4 and l / 4 + 8, so that four lanes together
+// store 32 bytes of a row, as mma's lanes do.
 inline void load_matrix_sync(fragment<accumulator, 16, 16, 16, float>& f, const float* from,
                              unsigned line, layout_t layout) {
   const int lane = pneuma::host_cuda::lane_index();
   pneuma::host_cuda::sync_warp(~0u);
   for (int e = 0; e < 8; ++e) {
-    const int i = lane / 2, j = lane % 2 * 8 + e;
+    const int i = pneuma::host_cuda::sum_row(lane, e), j = pneuma::host_cuda::sum_column(lane, e);
     f.x[e] = layout == mem_row_major ? from[i * line + j] : from[j * line + i];
   }
 }
 inline void store_matrix_sync(float* to, const fragment<accumulator, 16, 16, 16, float>& f,
                               unsigned line, layout_t layout) {
   const int lane = pneuma::host_cuda::lane_index();
-  for (int e = 0; e < 8; ++e) {
-    const int i = lane / 2, j = lane % 2 * 8 + e;
-    (layout == mem_row_major ? to[i * line + j] : to[j * line + i]) = f.x[e];
+  for (int e = 0; e < 8; e += 2) {
+    const int i = pneuma::host_cuda::sum_row(lane, e), j = pneuma::host_cuda::sum_column(lane, e);
+    if (layout == mem_row_major) {
+      uint2 pair;  // one access
+      std::memcpy(&pair, f.x + e, sizeof(pair));
+      *reinterpret_cast<uint2*>(to + i * line + j) = pair;
+    } else {
+      to[j * line + i] = f.x[e];
+      to[(j + 1) * line + i] = f.x[e + 1];
+    }
   }
   pneuma::host_cuda::sync_warp(~0u);
 }
