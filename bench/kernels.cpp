@@ -18,6 +18,7 @@
 #include "bench/kernels/measure.h"
 #include "engine/error.h"
 #include "engine/io/atomic_file.h"
+#include "kernels/open_backend.h"
 
 namespace {
 
@@ -39,10 +40,13 @@ Dtype dtype_named(const std::string& name) {
   return name == "f16" ? Dtype::f16 : name == "bf16" ? Dtype::bf16 : Dtype::f32;
 }
 
-// As many pixels at either size; a GPU needs more of them to be busy.
+// As many pixels at either size; a GPU needs more of them to be busy. `auto` is what it would take.
 int batch_of(const Settings& s, int size) {
   if (s.batch) return s.batch;
-  const int at_224 = s.device == "cuda" || s.device == "auto" ? 128 : s.device == "cpu" ? 16 : 1;
+  std::string device = s.device, why;
+  if (const Backend* taken = device == "auto" ? open_backend(device, &why) : nullptr)
+    device = taken->name;
+  const int at_224 = device == "cuda" ? 128 : device == "cpu" ? 16 : 1;
   return std::max(1, at_224 * (224 * 224) / (size * size));
 }
 
@@ -267,10 +271,11 @@ void bench_kernels(const Settings& s) {
   report["load"]["after"] = load();
   report["clocks"]["after"] = clocks(backend);
   fmt::print(
-      "times: launches in one training step. GB/s: least bytes over the median. ulp: largest error "
-      "against the\nreference in f64 over the result's largest magnitude, in eps of its dtype, at "
-      "{}; "
-      "!: above the tolerance.\nload average afterwards {:.2f}; {}\n",
+      "times: launches in one training step; GB/s: the least bytes over the median\n"
+      "ulp: largest error against the reference in f64 over the result's largest magnitude, in "
+      "eps\n"
+      "     of its dtype; !: above the tolerance; taken from the same call at {}\n"
+      "load average afterwards {:.2f}; {}\n",
       small_walk(), load(), clocks(backend));
   print_steps(report["results"]);
   if (!s.json.empty()) write_file_atomically(s.json, report.dump(1) + "\n");

@@ -15,7 +15,7 @@ namespace pneuma::bench {
 namespace {
 
 constexpr int kClasses = 14;
-// Odd sides come up on the way down, and the last stage still has 18 rows for its statistics.
+// The last stage is 3x3 then: odd, and 18 rows for its statistics.
 constexpr int kSmallSize = 96, kSmallBatch = 2;
 constexpr int64_t kSmallParameter = 10'000;
 
@@ -163,9 +163,8 @@ std::vector<Case> walk(int size, int batch, const Style& style) {
 }  // namespace
 
 std::string small_walk() {
-  return fmt::format(
-      "batch {}, pictures of {}, up to {} numbers of each parameter, the same channels",
-      kSmallBatch, kSmallSize, kSmallParameter);
+  return fmt::format("batch {}, pictures of {}, at most {} numbers of a parameter, all channels",
+                     kSmallBatch, kSmallSize, kSmallParameter);
 }
 
 std::vector<Case> cases_of_resnet50(int size, int batch, Dtype dtype) {
