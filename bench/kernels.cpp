@@ -1,174 +1,306 @@
-// The cpu device's kernels by themselves, without the engine.
-//   bench_kernels batch_norm    against the copy bandwidth measured in turn with it
-//   bench_kernels convolution   every convolution of ResNet-50, batch 16, 224x224, f32; the same
-//   list
-//                               in PyTorch: bench/peers/convolution_torch.py
-// Times are the least of several rounds; rounds of all candidates alternate.
-#include <fmt/format.h>
-#include <sys/mman.h>
+// Every kernel of a device by itself, without the engine: at every distinct shape of ResNet-50 at
+// 224 and 896, beside what the device can do at best.
+//   bench_kernels --list --filter batch_norm     the names
+//   bench_kernels --filter 'convolution.*@224' --json new.json --compare old.json
+// Caches are flushed before every timed run. A case that lives from memory runs in turn with a copy
+// of as many bytes; convolutions and linear layers stand beside a large matrix product of this run.
 
 #include <algorithm>
-#include <chrono>
+#include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <functional>
-#include <string>
-#include <vector>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <regex>
 
+#include "apps/common/cli.h"
+#include "apps/common/device.h"
+#include "bench/kernels/measure.h"
+#include "engine/error.h"
+#include "engine/io/atomic_file.h"
 #include "kernels/open_backend.h"
 
-namespace pneuma {
 namespace {
 
-const Backend* backend;
+using namespace pneuma;
+using namespace pneuma::bench;
+using Json = nlohmann::ordered_json;
 
-void* allocate(size_t bytes) {
-  void* memory = nullptr;
-  if (!backend->device.allocate(bytes, &memory)) std::abort();
-  for (size_t i = 0; i < bytes / 4; ++i)
-    static_cast<float*>(memory)[i] = float(i * 2654435761u % 1000) / 500 - 1;
-  return memory;
-}
-View tensor(std::initializer_list<int64_t> dims, Dtype dtype = Dtype::f32) {
-  View v{nullptr, {}, int32_t(dims.size()), dtype};
-  std::copy(dims.begin(), dims.end(), v.dims);
-  v.data = allocate(v.bytes());
-  return v;
-}
-void release(std::initializer_list<View> views) {
-  for (const View& v : views) backend->device.release(v.data);
-}
-void check(const Status& status) {
-  if (status) return;
-  fmt::print("{}\n", status.message);
-  std::exit(4);
-}
-double seconds(const std::function<void()>& f) {
-  const auto start = std::chrono::steady_clock::now();
-  f();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-template <class Args>
-std::function<void()> call(const Kernel<Args>& kernel, Args args) {
-  if (kernel.workspace) {
-    args.workspace = tensor({int64_t(kernel.workspace(args))}, Dtype::u8);
-  }
-  return [&kernel, args] { check(kernel.run(nullptr, args)); };
-}
-
-void copy_halves(char* to, const char* from, size_t bytes) {
-#pragma omp parallel for num_threads(2) schedule(static)
-  for (int half = 0; half < 2; ++half)
-    std::memcpy(to + size_t(half) * bytes / 2, from + size_t(half) * bytes / 2, bytes / 2);
-}
-
-void batch_norm(int rounds) {
-  const Kernels& k = backend->kernels;
-  for (const auto [height, channels] : {std::array<int64_t, 2>{56, 256}, {112, 64}}) {
-    const View x = tensor({16, height, height, channels}),
-               y = tensor({16, height, height, channels}),
-               z = tensor({16, height, height, channels}),
-               dz = tensor({16, height, height, channels});
-    const View mask = tensor({x.count() / 8}, Dtype::u8);
-    const View c[] = {tensor({channels}), tensor({channels}), tensor({channels}),
-                      tensor({channels}), tensor({channels}), tensor({channels})};
-    struct Row {
-      const char* name;
-      double passes;  // over the tensor, reads and writes
-      std::function<void()> run;
-      double best = 1e9;
-    };
-    std::vector<Row> rows = {
-        {"copy", 2, [&] { copy_halves(y.as<char>(), x.as<char>(), x.bytes()); }},
-        {"forward + relu", 3,
-         call(k.batch_norm_forward,
-              {x, {}, c[0], c[1], y, mask, c[2], c[3], c[4], c[5], {}, 1e-5, .1, true})},
-        {"forward + add + relu", 4,
-         call(k.batch_norm_forward,
-              {x, z, c[0], c[1], y, mask, c[2], c[3], c[4], c[5], {}, 1e-5, .1, true})},
-        {"backward + relu", 5,
-         call(k.batch_norm_backward, {z, x, mask, c[0], c[2], c[3], {y}, {}, {c[4]}, {c[5]}, {}})},
-        {"backward + relu + add", 6,
-         call(k.batch_norm_backward,
-              {z, x, mask, c[0], c[2], c[3], {y}, {dz}, {c[4]}, {c[5]}, {}})}};
-    for (int i = 0; i < rounds; ++i)
-      for (Row& row : rows) row.best = std::min(row.best, seconds(row.run));
-    fmt::print("16 x {} x {} x {}\n", height, height, channels);
-    const double copied = 2 * double(x.bytes()) / rows[0].best;
-    for (const Row& row : rows) {
-      const double rate = row.passes * double(x.bytes()) / row.best;
-      fmt::print("  {:24} {:7.2f} ms {:7.1f} GB/s  {:.2f} of copy\n", row.name, 1e3 * row.best,
-                 rate / 1e9, rate / copied);
-    }
-    release({x, y, z, dz, mask, c[0], c[1], c[2], c[3], c[4], c[5]});
-  }
-}
-
-struct Shape {
-  int64_t size, in, out, kernel, stride, count;
+struct Settings {
+  std::string device = "cpu", filter, compare, json, dtype = "f32", size = "all";
+  int runs = 100, batch = 0;
+  bool list = false;
 };
-// Every distinct convolution of ResNet-50 v1.5 at 224, and how often it stands there.
-const Shape kResNet50[] = {
-    {224, 3, 64, 7, 2, 1},    {56, 64, 64, 1, 1, 1},     {56, 256, 64, 1, 1, 2},
-    {56, 64, 64, 3, 1, 3},    {56, 64, 256, 1, 1, 4},    {56, 256, 128, 1, 1, 1},
-    {56, 128, 128, 3, 2, 1},  {56, 256, 512, 1, 2, 1},   {28, 128, 512, 1, 1, 4},
-    {28, 512, 128, 1, 1, 3},  {28, 128, 128, 3, 1, 3},   {28, 512, 256, 1, 1, 1},
-    {28, 256, 256, 3, 2, 1},  {28, 512, 1024, 1, 2, 1},  {14, 256, 1024, 1, 1, 6},
-    {14, 1024, 256, 1, 1, 5}, {14, 256, 256, 3, 1, 5},   {14, 1024, 512, 1, 1, 1},
-    {14, 512, 512, 3, 2, 1},  {14, 1024, 2048, 1, 2, 1}, {7, 512, 2048, 1, 1, 3},
-    {7, 2048, 512, 1, 1, 2},  {7, 512, 512, 3, 1, 2}};
 
-void convolution(int rounds) {
-  const Kernels& k = backend->kernels;
-  double total[3] = {}, flops[3] = {};
-  fmt::print(
-      "size   in  out kernel stride   x | ms and GFLOP/s: forward, backward data, weights\n");
-  for (const Shape& s : kResNet50) {
-    const int padding = int(s.kernel / 2), stride = int(s.stride);
-    const int64_t out = (s.size + 2 * padding - s.kernel) / s.stride + 1;
-    const View x = tensor({16, s.size, s.size, s.in}), y = tensor({16, out, out, s.out}),
-               w = tensor({s.out, s.kernel, s.kernel, s.in});
-    const std::function<void()> passes[] = {
-        call(k.convolution_forward, {x, w, y, stride, padding, {}}),
-        s.in == 3 ? std::function<void()>([] {})
-                  : call(k.convolution_backward_data, {y, w, {x}, stride, padding, {}}),
-        call(k.convolution_backward_weights, {x, y, {w}, stride, padding, {}})};
-    double best[3] = {1e9, 1e9, 1e9};
-    for (int i = 0; i < rounds; ++i)
-      for (int p = 0; p < 3; ++p) best[p] = std::min(best[p], seconds(passes[p]));
-    const double work = 2.0 * double(y.count() * s.in * s.kernel * s.kernel);
-    fmt::print("{:4} {:4} {:4} {:6} {:6} {:3} |", s.size, s.in, s.out, s.kernel, s.stride, s.count);
-    for (int p = 0; p < 3; ++p) {
-      fmt::print(" {:7.2f} {:6.0f}", 1e3 * best[p], s.in == 3 && p == 1 ? 0 : work / best[p] / 1e9);
-      total[p] += double(s.count) * best[p];
-      flops[p] += s.in == 3 && p == 1 ? 0 : double(s.count) * work;
-    }
-    fmt::print("\n");
-    release({x, y, w});
+constexpr int kPublishedRuns = 100;  // fewer say less, and the output says so
+constexpr double kIdle = 0.3;        // load average above it: something else is running
+constexpr int kSizes[] = {224, 896};
+
+Dtype dtype_named(const std::string& name) {
+  return name == "f16" ? Dtype::f16 : name == "bf16" ? Dtype::bf16 : Dtype::f32;
+}
+
+// As many pixels at either size; a GPU needs more of them to be busy. `auto` is what it would take.
+int batch_of(const Settings& s, int size) {
+  if (s.batch) return s.batch;
+  std::string device = s.device, why;
+  if (const Backend* taken = device == "auto" ? open_backend(device, &why) : nullptr)
+    device = taken->name;
+  const int at_224 = device == "cuda" ? 128 : device == "cpu" ? 16 : 1;
+  return std::max(1, at_224 * (224 * 224) / (size * size));
+}
+
+std::vector<Case> cases(const Settings& s) {
+  std::regex filter;
+  try {
+    filter = std::regex(s.filter);
+  } catch (const std::regex_error&) {
+    fail(Exit::usage, "--filter '{}' is not a regular expression", s.filter);
   }
+  std::vector<Case> chosen;
+  for (const int size : kSizes) {
+    if (s.size != "all" && s.size != std::to_string(size)) continue;
+    for (Case& c : cases_of_resnet50(size, batch_of(s, size), dtype_named(s.dtype))) {
+      const auto same = [&](const Case& other) { return other.name == c.name; };
+      if (std::regex_search(c.name, filter) && std::ranges::none_of(chosen, same))
+        chosen.push_back(std::move(c));
+    }
+  }
+  if (chosen.empty()) fail(Exit::usage, "--filter '{}' leaves no case; --list shows all", s.filter);
+  return chosen;
+}
+
+// ---- The machine -------------------------------------------------------------------------------
+
+// The first lines of what a command prints, or nothing.
+std::string said(const std::string& command) {
+  std::string text;
+  FILE* pipe = popen((command + " 2>/dev/null").c_str(), "r");
+  if (!pipe) return text;
+  char line[256];
+  while (text.size() < 4096 && std::fgets(line, sizeof line, pipe)) text += line;
+  pclose(pipe);
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text;
+}
+
+std::string processor_clocks() {
+  std::ifstream file("/proc/cpuinfo");
+  double lowest = 1e9, highest = 0;
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with("cpu MHz")) continue;
+    const double mhz = std::atof(line.c_str() + line.find(':') + 1);
+    lowest = std::min(lowest, mhz);
+    highest = std::max(highest, mhz);
+  }
+  return highest > 0 ? fmt::format("CPU {:.0f} to {:.0f} MHz", lowest, highest) : "";
+}
+std::string clocks(const Backend& backend) {
+  std::string text = processor_clocks();
+  if (std::string(backend.name) == "cuda") {
+    const std::string gpu = said(
+        "nvidia-smi --query-gpu=clocks.sm,clocks.mem,temperature.gpu,power.draw "
+        "--format=csv,noheader --id=0");
+    if (!gpu.empty()) text += "; GPU (SM, memory, degrees, power) " + gpu;
+  }
+  return text;
+}
+double load() {
+  double average = 0;
+  return getloadavg(&average, 1) == 1 ? average : 0;
+}
+
+// ---- Table, file, comparison -------------------------------------------------------------------
+
+Json as_json(const Case& c, const Row& row) {
+  Json j = {{"case", c.name}, {"kernel", c.kernel}, {"size", c.size}, {"times", c.times}};
+  for (const auto& [name, value] : c.attributes) j[name] = value;
+  for (const Operand& o : c.operands)
+    j["operands"][o.name] = std::vector<int64_t>(o.view.dims, o.view.dims + o.view.rank);
+  if (!row.skipped.empty()) {
+    j["skipped"] = row.skipped;
+    return j;
+  }
+  j["median_ms"] = row.seconds.median * 1e3;
+  j["p10_ms"] = row.seconds.p10 * 1e3;
+  j["p90_ms"] = row.seconds.p90 * 1e3;
+  j["bytes_floor"] = c.bytes;
+  j["gb_per_second"] = row.bytes_per_second / 1e9;
+  if (row.of_copy) j["of_copy"] = *row.of_copy;
+  if (row.flop_per_second) j["gflop_per_second"] = *row.flop_per_second / 1e9;
+  if (row.of_peak) j["of_peak"] = *row.of_peak;
+  j["error_ulp"] = row.error;
+  j["tolerance_ulp"] = c.tolerance;
+  j["equal"] = int(row.equal);
+  return j;
+}
+
+constexpr int kNameWidth = 72;
+
+void print_head() {
+  fmt::print("{:{}} {:>5} {:>9} {:>9} {:>9} {:>7} {:>8} {:>10} {:>8} {:>5}\n", "case", kNameWidth,
+             "times", "ms", "p10", "p90", "GB/s", "GFLOP/s", "share", "ulp", "equal");
+}
+void print_row(const Case& c, const Row& row) {
+  fmt::print("{:{}} {:5} ", c.name, kNameWidth, c.times);
+  if (!row.skipped.empty()) {
+    fmt::print("skipped: {}\n", row.skipped);
+  } else {
+    const Quantiles& s = row.seconds;
+    fmt::print("{:9.3f} {:9.3f} {:9.3f} {:7.1f} {:>8} {:>10} {:>8} {:5}\n", s.median * 1e3,
+               s.p10 * 1e3, s.p90 * 1e3, row.bytes_per_second / 1e9,
+               row.flop_per_second ? fmt::format("{:.0f}", *row.flop_per_second / 1e9) : "",
+               row.of_copy   ? fmt::format("{:.2f} copy", *row.of_copy)
+               : row.of_peak ? fmt::format("{:.2f} peak", *row.of_peak)
+                             : "",
+               fmt::format("{:.1f}{}", row.error, row.error > c.tolerance ? "!" : ""),
+               int(row.equal));
+  }
+  std::fflush(stdout);
+}
+
+// What the launches of one training step add up to, kernel by kernel.
+void print_steps(const Json& results) {
+  struct Sum {
+    int launches = 0;
+    double ms = 0, gflop = 0;
+  };
+  std::map<std::pair<int, std::string>, Sum> sums;
+  for (const Json& r : results) {
+    const int times = r["times"];
+    if (!times || r.contains("skipped")) continue;
+    Sum& sum = sums[{r["size"], r["kernel"]}];
+    const double ms = r["median_ms"];
+    sum.launches += times;
+    sum.ms += times * ms;
+    sum.gflop += times * ms * 1e-3 * r.value("gflop_per_second", 0.0);
+  }
+  for (const auto& [key, sum] : sums) {
+    const auto& [size, kernel] = key;
+    fmt::print("in a step{}: {:30} {:3} launches {:9.2f} ms", size ? fmt::format(" @{}", size) : "",
+               kernel, sum.launches, sum.ms);
+    if (sum.gflop > 0) fmt::print(" {:9.0f} GFLOP/s", sum.gflop / sum.ms * 1e3);
+    fmt::print("\n");
+  }
+}
+
+Json read_old(const std::string& path) {
+  const Json old = Json::parse(read_file(path, size_t{64} << 20), nullptr, false);
+  if (!old.is_object() || !old.contains("results") || !old["results"].is_array())
+    fail(Exit::data, "--compare {}: not a file that --json wrote", path);
+  return old;
+}
+
+void print_comparison(const Json& old, const Json& now) {
+  std::map<std::string, double> before;
+  for (const Json& r : old["results"])
+    if (r.contains("case") && r.contains("median_ms")) before[r["case"]] = r["median_ms"];
+  struct Change {
+    double ratio, before, now;
+    std::string name;
+  };
+  std::vector<Change> changes;
+  for (const Json& r : now["results"]) {
+    const auto found = r.contains("median_ms") ? before.find(r["case"]) : before.end();
+    if (found == before.end() || !(found->second > 0)) continue;
+    const double ms = r["median_ms"];
+    changes.push_back({ms / found->second, found->second, ms, r["case"]});
+  }
+  std::ranges::sort(changes, std::greater(), &Change::ratio);
+  fmt::print("\nnew / old of the medians, {} of {} cases stand in both; old: {}\n", changes.size(),
+             now["results"].size(), old.value("device", "unknown device"));
+  for (const Change& c : changes)
+    fmt::print("{:6.3f}  {:9.3f} ms, was {:9.3f} ms  {}\n", c.ratio, c.now, c.before, c.name);
+}
+
+void bench_kernels(const Settings& s) {
+  const std::vector<Case> all = cases(s);
+  if (s.list) {
+    for (const Case& c : all) fmt::print("{}\n", c.name);
+    return;
+  }
+  if (!s.json.empty()) {  // now rather than after half an hour
+    const auto folder = std::filesystem::absolute(s.json).parent_path();
+    if (!std::filesystem::is_directory(folder))
+      fail(Exit::environment, "--json {}: there is no folder {}", s.json, folder.string());
+  }
+  Json old;
+  if (!s.compare.empty()) old = read_old(s.compare);
+
+  const Backend& backend = device_named(s.device, 0);
+  DeviceProperties properties{};
+  check(backend, "properties", backend.device.properties(&properties));
+  Json report = {{"machine", said("uname -srm") + "; " +
+                                 said("sed -n 's/^model name.*: //p;T;q' /proc/cpuinfo")},
+                 {"device", fmt::format("{}: {}", backend.name, properties.name)},
+                 {"build",
+                  {{"commit", said("git -C " PNEUMA_SOURCE_DIR " describe --always --dirty")},
+                   {"seam", backend.build},
+                   {"compiler", __VERSION__}}},
+                 {"dtype", s.dtype}};
+  report["load"]["before"] = load();
+  report["clocks"]["before"] = clocks(backend);
+  fmt::print("{}, commit {}; load average {:.2f}; {}\n", report["machine"].get<std::string>(),
+             report["build"]["commit"].get<std::string>(), load(), clocks(backend));
+  if (load() > kIdle) fmt::print("WARNING: the load average is above {}: other work runs\n", kIdle);
+
+  Meter meter(backend, dtype_named(s.dtype), s.runs);
+  report["runs"] = s.runs;
+  report["warm_up"] = meter.warm_up();
+  report["timed_by"] = meter.by_events() ? "events" : "steady clock";
+  report["flushed_bytes"] = meter.flushed_bytes();
+  report["peak_gflop_per_second"] = meter.peak() / 1e9;
   fmt::print(
-      "all: forward {:.0f} ms {:.0f} GFLOP/s, backward data {:.0f} ms {:.0f}, weights {:.0f} ms "
-      "{:.0f}, "
-      "together {:.0f} ms\n",
-      1e3 * total[0], flops[0] / total[0] / 1e9, 1e3 * total[1], flops[1] / total[1] / 1e9,
-      1e3 * total[2], flops[2] / total[2] / 1e9, 1e3 * (total[0] + total[1] + total[2]));
+      "{}; {} runs after {} to warm up{}, timed by {}; {} MiB flushed before each\n", s.dtype,
+      s.runs, meter.warm_up(),
+      s.runs < kPublishedRuns ? fmt::format(" (under {}: a first look)", kPublishedRuns) : "",
+      report["timed_by"].get<std::string>(), meter.flushed_bytes() >> 20);
+  if (meter.peak() > 0)
+    fmt::print("matrix peak {:.0f} GFLOP/s: linear_forward of {}x{}x{}\n", meter.peak() / 1e9,
+               meter.peak_side(), meter.peak_side(), meter.peak_side());
+
+  print_head();
+  int wrong = 0;
+  report["results"] = Json::array();
+  for (const Case& c : all) {
+    const Row row = meter.measure(c);
+    print_row(c, row);
+    report["results"].push_back(as_json(c, row));
+    wrong += row.skipped.empty() && (!row.equal || !(row.error <= c.tolerance));
+  }
+  report["load"]["after"] = load();
+  report["clocks"]["after"] = clocks(backend);
+  fmt::print(
+      "times: launches in one training step; GB/s: the least bytes over the median\n"
+      "ulp: largest error against the reference in f64 over the result's largest magnitude, in "
+      "eps\n"
+      "     of its dtype; !: above the tolerance; taken from the same call at {}\n"
+      "load average afterwards {:.2f}; {}\n",
+      small_walk(), load(), clocks(backend));
+  print_steps(report["results"]);
+  if (!s.json.empty()) write_file_atomically(s.json, report.dump(1) + "\n");
+  if (!s.compare.empty()) print_comparison(old, report);
+  if (wrong)
+    fail(Exit::numeric, "{} of {} cases are outside of their tolerance, or differ between two runs",
+         wrong, all.size());
 }
 
 }  // namespace
-}  // namespace pneuma
 
 int main(int argc, char** argv) {
-  using namespace pneuma;
-  const std::string what = argc > 1 ? argv[1] : "";
-  std::string why;
-  backend = open_backend("cpu", &why);
-  if (!backend || (what != "batch_norm" && what != "convolution")) {
-    fmt::print("usage: bench_kernels batch_norm|convolution [ROUNDS]  {}\n", why);
-    return 2;
-  }
-  DeviceProperties properties;
-  check(backend->device.properties(&properties));
-  fmt::print("{}\n", properties.name);
-  const int rounds = argc > 2 ? std::atoi(argv[2]) : 7;
-  what == "batch_norm" ? batch_norm(rounds) : convolution(rounds);
+  CLI::App app("Measures the kernels of a device at ResNet-50's shapes.", "bench_kernels");
+  Settings s;
+  app.add_option("--device", s.device, "auto, cpu, cuda, host_cuda or reference");
+  app.add_option("--filter", s.filter, "Only cases in whose name this regular expression is found");
+  app.add_option("--compare", s.compare, "Print new / old of the medians beside an earlier --json");
+  app.add_option("--json", s.json, "Write all that was measured into this file");
+  app.add_option("--dtype", s.dtype, "Of activations and weights: f32, f16 or bf16")
+      ->check(CLI::IsMember({"f32", "f16", "bf16"}));
+  app.add_option("--runs", s.runs, "Timed runs of each case")->check(cli::in_range(1, 100000));
+  app.add_option("--size", s.size, "Of the pictures: 224, 896 or all")
+      ->check(CLI::IsMember({"224", "896", "all"}));
+  app.add_option("--batch", s.batch, "Pictures in a batch; 0: as suits device and size")
+      ->check(cli::in_range(0, 4096));
+  cli::add_switch(app, "--list", s.list, "Print the names of the cases and measure nothing");
+  return cli::run(app, argc, argv, [&] { bench_kernels(s); });
 }

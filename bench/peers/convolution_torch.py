@@ -1,39 +1,53 @@
-"""The convolutions of `bench_kernels convolution` in PyTorch: channels_last, fp32, the least of several rounds."""
+"""PyTorch's time for the convolutions that `./pneuma bench kernels --json FILE` measured, beside ours:
+channels_last, fp32, on the CPU, medians; what the launches of one training step add up to.
+usage: convolution_torch.py FILE [runs]"""
+import json
+import statistics
 import sys
 import time
 
 import torch
 
-# Input size, input and output channels, kernel, stride, how often: ResNet-50 v1.5 at 224.
-SHAPES = [
-    (224, 3, 64, 7, 2, 1), (56, 64, 64, 1, 1, 1), (56, 256, 64, 1, 1, 2), (56, 64, 64, 3, 1, 3),
-    (56, 64, 256, 1, 1, 4), (56, 256, 128, 1, 1, 1), (56, 128, 128, 3, 2, 1),
-    (56, 256, 512, 1, 2, 1), (28, 128, 512, 1, 1, 4), (28, 512, 128, 1, 1, 3),
-    (28, 128, 128, 3, 1, 3), (28, 512, 256, 1, 1, 1), (28, 256, 256, 3, 2, 1),
-    (28, 512, 1024, 1, 2, 1), (14, 256, 1024, 1, 1, 6), (14, 1024, 256, 1, 1, 5),
-    (14, 256, 256, 3, 1, 5), (14, 1024, 512, 1, 1, 1), (14, 512, 512, 3, 2, 1),
-    (14, 1024, 2048, 1, 2, 1), (7, 512, 2048, 1, 1, 3), (7, 2048, 512, 1, 1, 2),
-    (7, 512, 512, 3, 1, 2),
-]
-rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
+with open(sys.argv[1]) as file:
+    report = json.load(file)
+runs = int(sys.argv[2]) if len(sys.argv) > 2 else 20
 torch.set_num_threads(2)
-total = [0.0, 0.0, 0.0]
-for size, inputs, outputs, kernel, stride, count in SHAPES:
-    x = torch.randn(16, inputs, size, size).to(memory_format=torch.channels_last)
-    w = torch.randn(outputs, inputs, kernel, kernel).to(memory_format=torch.channels_last)
-    arguments = ([stride] * 2, [kernel // 2] * 2, [1, 1], False, [0, 0], 1)
-    forward = lambda: torch.ops.aten.convolution(x, w, None, *arguments)
-    dy = torch.randn_like(forward())
-    backward = lambda *mask: torch.ops.aten.convolution_backward(dy, x, w, None, *arguments, mask)
-    passes = [forward, lambda: backward(True, False, False), lambda: backward(False, True, False)]
-    best = [1e9] * 3
-    for _ in range(rounds):
-        for i, run in enumerate(passes):
-            start = time.perf_counter()
-            run()
-            best[i] = min(best[i], time.perf_counter() - start)
-    if inputs == 3:
-        best[1] = 0.0
-    total = [t + count * b for t, b in zip(total, best)]
-print("torch %s, all: forward %.0f ms, backward data %.0f ms, weights %.0f ms, together %.0f ms" % (
-    torch.__version__, *(1e3 * t for t in total), 1e3 * sum(total)))
+# Our kernel, and which gradients PyTorch is asked for: of x, w, bias.
+PASSES = {"convolution_forward": None, "convolution_backward_data": (True, False, False),
+          "convolution_backward_weights": (False, True, False)}
+flush = torch.zeros(report["flushed_bytes"] // 4)
+ours, theirs = dict.fromkeys(PASSES, 0.0), dict.fromkeys(PASSES, 0.0)
+
+
+def tensor(dims):  # ours are NHWC and OHWI
+    n, h, w, c = dims
+    return torch.randn(n, c, h, w).to(memory_format=torch.channels_last)
+
+
+for row in report["results"]:
+    if row["kernel"] not in PASSES or not row["times"] or "skipped" in row:
+        continue
+    operands, mask = row["operands"], PASSES[row["kernel"]]
+    x = tensor(operands.get("x") or operands["dx"])
+    w = tensor(operands.get("w") or operands["dw"])
+    arguments = ([row["stride"]] * 2, [row["padding"]] * 2, [1, 1], False, [0, 0], 1)
+    run = lambda: torch.ops.aten.convolution(x, w, None, *arguments)
+    if mask:
+        dy = torch.randn_like(run())
+        run = lambda: torch.ops.aten.convolution_backward(dy, x, w, None, *arguments, mask)
+    seconds = []
+    for _ in range(runs + 2):
+        flush.add_(1)
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    ours[row["kernel"]] += row["times"] * row["median_ms"]
+    theirs[row["kernel"]] += row["times"] * statistics.median(seconds[2:]) * 1e3
+
+print(f"ours: {report['device']}, commit {report['build']['commit']}; theirs: torch {torch.__version__}")
+for kernel in [*PASSES, "together"]:
+    pair = [sum(t.values()) if kernel == "together" else t[kernel] for t in (ours, theirs)]
+    print(f"{kernel:30} ours {pair[0]:9.1f} ms, theirs {pair[1]:9.1f} ms, ratio "
+          f"{pair[1] / max(pair[0], 1e-9):.2f}")
