@@ -67,18 +67,6 @@ void reset(Memory& memory, const Operand& o, const View& v, uint32_t stream) {
     memory.fill(v, o.draw, stream, o.view.dtype);
 }
 
-// Memory for all operands, at their beginning.
-std::vector<View> place(Memory& memory, const Case& c, bool oracle) {
-  std::vector<View> views;
-  for (const Operand& o : c.operands) {
-    View v = oracle ? in_f64(o.view) : o.view;
-    v.data = memory.allocate(v.bytes());
-    reset(memory, o, v, uint32_t(views.size()));
-    views.push_back(v);
-  }
-  return views;
-}
-
 // Memory that has been written: fresh pages of the host would all be one page of zeros.
 std::byte* touched(Memory& memory, size_t bytes) {
   const std::byte any[] = {std::byte{1}};
@@ -98,6 +86,17 @@ void copy_by_threads(void* to, const void* from, size_t bytes, int threads) {
 }
 
 }  // namespace
+
+std::vector<View> place(Memory& memory, const Case& c, bool oracle) {
+  std::vector<View> views;
+  for (const Operand& o : c.operands) {
+    View v = oracle ? in_f64(o.view) : o.view;
+    v.data = memory.allocate(v.bytes());
+    reset(memory, o, v, uint32_t(views.size()));
+    views.push_back(v);
+  }
+  return views;
+}
 
 Meter::Meter(const Backend& backend, Dtype dtype, int runs)
     : backend_(backend), memory_(backend, nullptr), runs_(runs), warm_up_(std::min(kWarmUp, runs)) {

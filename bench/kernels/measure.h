@@ -12,6 +12,9 @@
 
 namespace pneuma::bench {
 
+// Memory for all operands of a case, at their beginning; numbers in f64 for the `oracle`.
+std::vector<View> place(Memory& memory, const Case& c, bool oracle);
+
 struct Quantiles {
   double p10 = 0, median = 0, p90 = 0;
 };

@@ -13,11 +13,12 @@ namespace {
 
 constexpr int kThreads = 256, kFinishThreads = 1024;
 
-struct Partial {
-  double square;
-  int64_t bad;  // index of the item with an inf or a NaN, or kNone
-};
 constexpr int64_t kNone = INT64_MAX;
+// One a chunk, each in an array of its own, so that a warp reads them whole.
+struct Partials {
+  double* squares;
+  int64_t* bads;  // index of the item with an inf or a NaN, or kNone
+};
 
 template <class T>
 __device__ double sum_of_squares(const void* gradient, int64_t begin, int64_t end) {
@@ -36,7 +37,7 @@ __device__ double sum_of_squares(const void* gradient, int64_t begin, int64_t en
 }
 
 __global__ void __launch_bounds__(kThreads)
-    gradient_check_kernel(const ParameterUpdate* items, int64_t count, Partial* partials) {
+    gradient_check_kernel(const ParameterUpdate* items, int64_t count, Partials partials) {
   const int64_t index = item_of(items, count, blockIdx.x);
   const ParameterUpdate& item = items[index];
   const int64_t begin = (blockIdx.x - item.first_chunk) * kParameterChunk;
@@ -48,18 +49,20 @@ __global__ void __launch_bounds__(kThreads)
     sum = sum_of_squares<__nv_bfloat16>(item.gradient, begin, end);
   sum = block_sum<kThreads>(sum);
   // A float squared is finite as a double, so the sum is finite where every element is.
-  if (threadIdx.x == 0) partials[blockIdx.x] = {sum, sum - sum == 0.0 ? kNone : index};
+  if (threadIdx.x != 0) return;
+  partials.squares[blockIdx.x] = sum;
+  partials.bads[blockIdx.x] = sum - sum == 0.0 ? kNone : index;
 }
 
 __global__ void __launch_bounds__(kFinishThreads)
-    gradient_check_finish_kernel(const Partial* partials, int64_t chunks, StepState* state,
+    gradient_check_finish_kernel(Partials partials, int64_t chunks, StepState* state,
                                  ScalerPolicy scaler) {
   __shared__ int64_t bads[kFinishThreads / kWarp];
   double sum = 0;
   int64_t bad = kNone;
   for (int64_t i = threadIdx.x; i < chunks; i += kFinishThreads) {
-    sum += partials[i].square;
-    bad = partials[i].bad < bad ? partials[i].bad : bad;
+    sum += partials.squares[i];
+    bad = partials.bads[i] < bad ? partials.bads[i] : bad;
   }
 #pragma unroll
   for (int distance = kWarp / 2; distance > 0; distance /= 2) {
@@ -78,7 +81,7 @@ __global__ void __launch_bounds__(kFinishThreads)
 size_t gradient_check_workspace(const GradientCheck& a) {
   int64_t chunks = 0;
   for (int64_t i = 0; i < a.count; ++i) chunks += blocks_of(a.items[i].count, kParameterChunk);
-  return size_t(chunks) * sizeof(Partial);
+  return size_t(chunks) * (sizeof(double) + sizeof(int64_t));
 }
 
 Status gradient_check(Stream stream, const GradientCheck& a) {
@@ -91,7 +94,8 @@ Status gradient_check(Stream stream, const GradientCheck& a) {
                "gradient check: a gradient is absent, or not f32, f16 or bf16");
   PN_REQUIRE(a.workspace.bytes() >= gradient_check_workspace(a),
              "gradient check: the workspace is too small");
-  Partial* partials = a.workspace.as<Partial>();
+  double* squares = a.workspace.as<double>();
+  const Partials partials{squares, reinterpret_cast<int64_t*>(squares + chunks)};
   if (const Status s = launch(gradient_check_kernel, dim3(unsigned(chunks)), kThreads, 0, stream,
                               a.device_items, a.count, partials);
       !s)
