@@ -7,7 +7,7 @@ namespace {
 
 // Storage t, sums and masters a.
 constexpr Precision uniform(const char* name, Dtype t, Dtype a) {
-  return {name, {{t, a, t}, {t, a, t}, {t, a, t}, {t, a, t}, {t, a, t}, {t, a, a}, {t, a, a}}, a};
+  return {name, {{t, a, t}, {t, a, t}, {t, a, t}, {t, a, t}, {t, a, t}, {a, a, a}, {t, a, a}}, a};
 }
 
 }  // namespace
@@ -33,9 +33,11 @@ const Precision& bfloat16() {
 const Precision& precision_named(const std::string& name) {
   if (name == "float32") return float32();
   if (name == "float64") return float64();
+  if (name == "float16") return float16();
+  if (name == "bfloat16") return bfloat16();
   fail(Exit::usage,
-       "--precision_dtype {} is not known; this version has float32, and float64 with --device "
-       "reference",
+       "--precision_dtype {} is not known; known are float32, float16, bfloat16, and float64 with "
+       "--device reference",
        name);
 }
 
