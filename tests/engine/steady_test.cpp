@@ -134,7 +134,8 @@ TEST_CASE("what host_cuda finds is what the error says: kernel, block, thread, w
     if (std::string(backend->name) != "host_cuda") continue;
     testing::HostCudaWatch watch(*backend);
     Context ctx(*backend);
-    View view = ctx.persistent({100}, Dtype::f32).view();
+    const Tensor t = ctx.persistent({100}, Dtype::f32);
+    View view = t.view();
     ctx.run(&Kernels::fill, {view, 1});
     CHECK_NOTHROW(ctx.synchronize());
     view.dims[0] = 101;
@@ -148,7 +149,7 @@ TEST_CASE("what host_cuda finds is what the error says: kernel, block, thread, w
     for (const char* words :
          {"on device host_cuda: pneuma::cuda::", "fill_kernel<float>: block (", "thread (",
           "writes 4 bytes at ", "behind the end of allocation ", " of 400 bytes"})
-      CHECK_MESSAGE(said.find(words) != said.npos, words, " is not in: ", said);
+      CHECK_MESSAGE(said.find(words) != said.npos, std::string(words), " is not in: ", said);
     watch.clear();
   }
 }
