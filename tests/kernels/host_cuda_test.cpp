@@ -140,6 +140,18 @@ TEST_CASE("shared memory, static and dynamic") {
   CHECK(x.values()[0] == (48 << 10) / 4 - 1);
 }
 
+TEST_CASE_TEMPLATE("shared memory of any type, in kernels that are templates", T, float, __half,
+                   __half2) {
+  Runtime runtime({.count_traffic = true});
+  std::vector<T> values(64);
+  for (size_t i = 0; i < values.size(); ++i) std::memset(&values[i], int(i), sizeof(T));
+  const Memory<T> x(values);
+  start({1, 64}, exchange_kernel<T>, x.data);
+  CHECK(record_of_last().static_shared == 65 * sizeof(T));
+  const std::vector<T> got = x.values();
+  for (size_t i = 0; i < 64; ++i) CHECK(!std::memcmp(&got[i], &values[(64 - i) % 64], sizeof(T)));
+}
+
 TEST_CASE("barriers that count") {
   Runtime runtime;
   const Memory<int> y(100);
@@ -382,6 +394,11 @@ TEST_CASE("faults: shared memory, races and bounds") {
   CHECK(race);
   clear_faults();
   start({1, 32}, static_bounds_kernel, x.data, 7);
+  CHECK(cudaDeviceSynchronize() == cudaSuccess);
+  start({1, 32}, static_bounds_kernel, x.data, 8);
+  expect_fault(FaultKind::out_of_bounds, cudaErrorIllegalAddress, {"values byte 32 of 32"});
+  start({1, 32}, static_bounds_kernel, x.data, -1);  // whichever lies before it
+  expect_fault(FaultKind::out_of_bounds, cudaErrorIllegalAddress, {"byte 252 of 32"});
   start({1, 32}, static_bounds_kernel, x.data, -(1 << 20));
   expect_fault(FaultKind::host_memory, cudaErrorIllegalAddress, {"memory of the host"});
   start({1, 32, 64}, dynamic_kernel, x.data, 15);
@@ -503,6 +520,48 @@ TEST_CASE("faults: two streams on the same memory, with and without an event") {
     CHECK(cudaStreamQuery(a) == cudaSuccess);
     CHECK(faults().empty());
   }
+  SUBCASE("freeing waits for a stream that was destroyed, too") {
+    float* memory = nullptr;
+    cudaMalloc(&memory, 4);
+    cudaMemset(memory, 0, 4);
+    cudaDeviceSynchronize();
+    {
+      Stream gone;
+      start({.stream = gone}, spin_kernel, memory, 20000000);
+    }
+    cudaFree(memory);
+    CHECK(faults().empty());
+  }
+  SUBCASE("the host orders them by an event, or by asking for it until it is over") {
+    for (const bool ask : {false, true}) {
+      write_a();
+      cudaEventRecord(event, a);
+      if (ask)
+        while (cudaEventQuery(event) == cudaErrorNotReady) continue;
+      else
+        cudaEventSynchronize(event);
+      read_b();
+      CHECK(cudaStreamSynchronize(b) == cudaSuccess);
+    }
+  }
+}
+
+TEST_CASE("faults: the error's text is the first one's sentence, until faults are cleared") {
+  Runtime runtime;
+  const Memory<float> x(4), y(4, 0.f);
+  start({}, read_kernel, (const float*)x.data, int64_t(1), y.data);
+  cudaDeviceSynchronize();
+  start({}, write_kernel, y.data, int64_t(4), 1.f);
+  const cudaError_t error = cudaDeviceSynchronize();
+  CHECK(error == cudaErrorLaunchFailure);
+  CHECK(faults().size() == 2);
+  const std::string said = cudaGetErrorString(error);
+  for (const char* word : {"read_kernel: block (0,0,0), thread (0,0,0) reads 4 bytes",
+                           "at byte 4 of allocation", "never written"})
+    CHECK_MESSAGE(said.find(word) != said.npos, said);
+  CHECK(std::string(cudaGetErrorString(cudaErrorInvalidValue)) == "invalid argument");
+  clear_faults();
+  CHECK(std::string(cudaGetErrorString(error)) == "unspecified launch failure");
 }
 
 TEST_CASE("faults: leaks") {
