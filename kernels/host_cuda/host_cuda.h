@@ -21,11 +21,11 @@
 // copy.cpp and device.cpp are the rest of the runtime; cublas.cpp, cudnn.cpp and wmma.cpp stand in
 // for NVIDIA's libraries. control.h is what a program can set and ask.
 //
-// What it cannot see: an index that leaves one shared array and lands within another; the host's
-// own use of pinned memory; a race in global memory between blocks of one launch, or of an atomic
-// with a plain access. Streams are told apart by 256 bytes, and of more than three streams that
-// read the same 256, the first is forgotten. Timing, caches and the weak order of a GPU's memory
-// are not imitated.
+// What it cannot see: an index that leaves one shared array and lands within another; 16 bytes at
+// once from a shared array that nvcc aligns less; the host's own use of pinned memory; a race in
+// global memory between blocks of one launch, or of an atomic with a plain access. Streams are told
+// apart by 256 bytes, and of more than three streams that read the same 256, the first is
+// forgotten. Timing, caches and the weak order of a GPU's memory are not imitated.
 #pragma once
 
 #include <functional>
