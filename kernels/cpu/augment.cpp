@@ -35,7 +35,7 @@ Status augment(Stream, const Augment& a) {
       const bool gray = item.channels == 1;
       float* y = a.y.as<float>() + line * width * channels;
       for (int64_t x = 0; !plain && x < width; ++x) {
-        float levels[3];
+        float levels[3] = {};
         augmentation::pixel(a.pixels.as<uint8_t>(), item, line % height, x, width, int(channels),
                             levels);
         for (int64_t c = 0; c < channels; ++c) y[x * channels + c] = table[c][int(levels[c])];
