@@ -43,15 +43,6 @@ struct Tiling {
   dim3 grid() const { return dim3(unsigned(tiles), unsigned(chunks())); }
 };
 
-// Calls f.template operator()<T, kN>() for how x is stored and cut into vectors.
-template <class F>
-Status dispatch_vector(const View& x, F f) {
-  return dispatch(x.dtype, [&]<class T>(T) -> Status {
-    return vector_of(x) == 1 ? f.template operator()<T, 1>()
-                             : f.template operator()<T, kLanes<T>>();
-  });
-}
-
 // Where a thread stands: of the block's `rows` rows it has row, row + step, ... , and of these the
 // vector that begins at `channel`. Element `first` is where that begins; `stride` elements lie
 // between two of its rows.

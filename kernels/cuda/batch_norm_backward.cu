@@ -156,7 +156,7 @@ Status batch_norm_backward(Stream stream, const BatchNormBackward& a) {
              "batch norm: relu_mask has too few bits for x");
   PN_REQUIRE(a.workspace.data && a.workspace.bytes() >= batch_norm_backward_workspace(a),
              "batch norm: the workspace is too small");
-  return dispatch_vector(a.x, [&]<class T, int kN>() -> Status {
+  return dispatch_vector(a.x.dtype, vector_of(a.x) > 1, [&]<class T, int kN>() -> Status {
     const Tiling t(a.x);
     float* sums = a.workspace.as<float>();
     float *products = sums + t.partials(), *after = products + t.partials();

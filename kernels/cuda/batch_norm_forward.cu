@@ -137,7 +137,7 @@ Status batch_norm_forward(Stream stream, const BatchNormForward& a) {
   PN_REQUIRE(!a.relu || masks(a.relu_mask, a.x), "batch norm: relu_mask has too few bits for x");
   PN_REQUIRE(a.workspace.data && a.workspace.bytes() >= batch_norm_forward_workspace(a),
              "batch norm: the workspace is too small");
-  return dispatch_vector(a.x, [&]<class T, int kN>() -> Status {
+  return dispatch_vector(a.x.dtype, vector_of(a.x) > 1, [&]<class T, int kN>() -> Status {
     const Tiling t(a.x);
     float* means = a.workspace.as<float>();
     float *squares = means + t.partials(), *origins = squares + t.partials();

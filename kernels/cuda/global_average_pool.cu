@@ -62,33 +62,26 @@ bool averages(const View& x, const View& y) {
          x.dims[1] * x.dims[2] > 0 && is(y, x.dtype, {x.dims[0], x.dims[3]});
 }
 
-// Calls f.template operator()<T, kN>(grid): vectors where C has whole ones.
-template <class F>
-Status dispatch_vector(const View& x, F f) {
-  const auto grid = [&](int vector) {
-    return dim3(unsigned(x.dims[0]), unsigned(blocks_of(x.dims[3], kWidth * vector)));
-  };
-  return dispatch(x.dtype, [&]<class T>(T) -> Status {
-    return x.dims[3] % kLanes<T> ? f.template operator()<T, 1>(grid(1))
-                                 : f.template operator()<T, kLanes<T>>(grid(kLanes<T>));
-  });
+template <int kN>
+dim3 grid_of(const View& x) {
+  return dim3(unsigned(x.dims[0]), unsigned(blocks_of(x.dims[3], kWidth * kN)));
 }
 
 }  // namespace
 
 Status global_average_pool_forward(Stream stream, const GlobalAveragePoolForward& a) {
   PN_REQUIRE(averages(a.x, a.y), "global average pool: x is not [N,H,W,C] or y not [N,C]");
-  return dispatch_vector(a.x, [&]<class T, int kN>(dim3 grid) -> Status {
-    return launch(global_average_pool_forward_kernel<T, kN>, grid, kThreads, 0, stream,
+  return dispatch_vector(a.x.dtype, is_whole(a.x), [&]<class T, int kN>() -> Status {
+    return launch(global_average_pool_forward_kernel<T, kN>, grid_of<kN>(a.x), kThreads, 0, stream,
                   a.x.as<const T>(), a.y.as<T>(), a.x.dims[1] * a.x.dims[2], int(a.x.dims[3]));
   });
 }
 
 Status global_average_pool_backward(Stream stream, const GlobalAveragePoolBackward& a) {
   PN_REQUIRE(averages(a.dx, a.dy), "global average pool: dx is not [N,H,W,C] or dy not [N,C]");
-  return dispatch_vector(a.dx, [&]<class T, int kN>(dim3 grid) -> Status {
-    return launch(global_average_pool_backward_kernel<T, kN>, grid, kThreads, 0, stream,
-                  a.dy.as<const T>(), a.dx.as<T>(), a.dx.add, a.dx.dims[1] * a.dx.dims[2],
+  return dispatch_vector(a.dx.dtype, is_whole(a.dx), [&]<class T, int kN>() -> Status {
+    return launch(global_average_pool_backward_kernel<T, kN>, grid_of<kN>(a.dx), kThreads, 0,
+                  stream, a.dy.as<const T>(), a.dx.as<T>(), a.dx.add, a.dx.dims[1] * a.dx.dims[2],
                   int(a.dx.dims[3]));
   });
 }

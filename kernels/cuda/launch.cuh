@@ -61,6 +61,16 @@ Status dispatch(Dtype dtype, F f) {
 template <class T>
 inline constexpr int kLanes = 16 / int(sizeof(T));  // elements of one 16-byte access
 
+// Calls f.template operator()<T, kN>(): a `whole` 16-byte access, or one element at a time.
+template <class F>
+Status dispatch_vector(Dtype dtype, bool whole, F f) {
+  return dispatch(dtype, [&]<class T>(T) -> Status {
+    return whole ? f.template operator()<T, kLanes<T>>() : f.template operator()<T, 1>();
+  });
+}
+// x [N,H,W,C] is made of whole accesses in each pixel.
+inline bool is_whole(const View& x) { return x.dims[3] * size_of(x.dtype) % 16 == 0; }
+
 // v is present, has memory, and is of this dtype and shape.
 inline bool is(const View& v, Dtype dtype, std::initializer_list<int64_t> dims) {
   if (!v.data || v.rank != int(dims.size()) || v.dtype != dtype) return false;

@@ -136,21 +136,12 @@ Status check(const View& x, const View& y, const View& argmax, int kernel, int s
   return {};
 }
 
-// Calls f.template operator()<T, kN>(): vectors where C has whole ones.
-template <class F>
-Status dispatch_vector(const View& x, F f) {
-  return dispatch(x.dtype, [&]<class T>(T) -> Status {
-    return x.dims[3] % kLanes<T> ? f.template operator()<T, 1>()
-                                 : f.template operator()<T, kLanes<T>>();
-  });
-}
-
 }  // namespace
 
 Status max_pool_forward(Stream stream, const MaxPoolForward& a) {
   Window w;
   if (const Status s = check(a.x, a.y, a.argmax, a.kernel, a.stride, a.padding, &w); !s) return s;
-  return dispatch_vector(a.x, [&]<class T, int kN>() -> Status {
+  return dispatch_vector(a.x.dtype, is_whole(a.x), [&]<class T, int kN>() -> Status {
     const auto kernel =
         w.kernel == 3 ? max_pool_forward_kernel<T, kN, 3> : max_pool_forward_kernel<T, kN, 0>;
     return launch(kernel,
@@ -162,7 +153,7 @@ Status max_pool_forward(Stream stream, const MaxPoolForward& a) {
 Status max_pool_backward(Stream stream, const MaxPoolBackward& a) {
   Window w;
   if (const Status s = check(a.dx, a.dy, a.argmax, a.kernel, a.stride, a.padding, &w); !s) return s;
-  return dispatch_vector(a.dx, [&]<class T, int kN>() -> Status {
+  return dispatch_vector(a.dx.dtype, is_whole(a.dx), [&]<class T, int kN>() -> Status {
     return launch(max_pool_backward_kernel<T, kN>,
                   grid_of<kTileRows[1], kN>(a.dx.dims[0], w.height, w.width, w.channels), kThreads,
                   0, stream, a.dy.as<const T>(), a.argmax.as<const uint8_t>(), a.dx.as<T>(),
