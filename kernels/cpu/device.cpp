@@ -10,6 +10,7 @@
 #include <cstring>
 #include <string>
 
+#include "kernels/cpu/convolution.h"
 #include "kernels/cpu/table.h"
 #include "kernels/host_device.h"
 
@@ -28,7 +29,11 @@ const InstructionSet kInstructionSets[] = {
               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
      },
      avx512::kernels},
-    {"avx2", [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); },
+    {"avx2",
+     [] {
+       return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+              __builtin_cpu_supports("f16c");
+     },
      avx2::kernels},
     {"baseline", [] { return true; }, baseline::kernels},
 };
@@ -83,8 +88,12 @@ Status set_threads(int n) {
 Status properties(DeviceProperties* p) {
   static const std::string cpu = processor();
   *p = {"", host_memory(), compute_threads(), true};
-  std::snprintf(p->name, sizeof p->name, "%s, %s, %d thread%s", cpu.c_str(), choice().isa->name,
-                p->threads, p->threads == 1 ? "" : "s");
+  const char* bf16 = "";
+#ifdef PNEUMA_ONEDNN
+  bf16 = onednn::computes_bf16() ? "avx512_bf16, " : "bf16 by emulation, ";
+#endif
+  std::snprintf(p->name, sizeof p->name, "%s, %s, %s%d thread%s", cpu.c_str(), choice().isa->name,
+                bf16, p->threads, p->threads == 1 ? "" : "s");
   return choice().status;
 }
 

@@ -26,9 +26,12 @@ Status fill(Stream, const Fill& a) {
       return fill_with(a.y, int64_t(a.value));
     case Dtype::f64:
       return fill_with(a.y, a.value);
-    default:
-      return {StatusCode::unsupported, "fill: device cpu has no 16-bit floats"};
+    case Dtype::f16:
+      return fill_with(a.y, bits_of_half(float(a.value)));
+    case Dtype::bf16:
+      return fill_with(a.y, bits_of_bfloat16(float(a.value)));
   }
+  return {StatusCode::invalid, "fill: an unknown dtype"};
 }
 
 }  // namespace pneuma::PN_ISA

@@ -5,7 +5,7 @@ namespace pneuma::PN_ISA {
 namespace {
 
 Status check(const View& x, const View& y) {
-  PN_REQUIRE_F32(f32(x) && f32(y));
+  PN_REQUIRE_DTYPE(alike(x, y));
   PN_REQUIRE(x.rank == 4 && x.count() > 0 && y.rank == 2 && y.dims[0] == x.dims[0] &&
                  y.dims[1] == x.dims[3],
              "global average pool: x must be [N,H,W,C] and y [N,C]");
@@ -49,13 +49,11 @@ void backward(const GlobalAveragePoolBackward& a) {
 
 Status global_average_pool_forward(Stream, const GlobalAveragePoolForward& a) {
   if (Status s = check(a.x, a.y); !s) return s;
-  forward<float>(a);
-  return {};
+  return dispatch(a.x.dtype, [&]<class T>(T) { forward<T>(a); });
 }
 Status global_average_pool_backward(Stream, const GlobalAveragePoolBackward& a) {
   if (Status s = check(a.dx, a.dy); !s) return s;
-  backward<float>(a);
-  return {};
+  return dispatch(a.dx.dtype, [&]<class T>(T) { backward<T>(a); });
 }
 
 }  // namespace pneuma::PN_ISA

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "kernels/cpu/device.h"
+#include "kernels/cpu/table.h"
 
 namespace pneuma::onednn {
 namespace {
@@ -44,14 +45,42 @@ const dnnl::engine& engine() {
   return e;
 }
 
+bool computes_bf16() {
+  constexpr unsigned kWanted = unsigned(dnnl::cpu_isa::avx512_core_bf16);
+  static const bool has = (unsigned(dnnl::get_effective_cpu_isa()) & kWanted) == kWanted;
+  return has;
+}
+
+dnnl::memory::data_type computed(Dtype stored, bool add) {
+  return stored == Dtype::bf16 && !add && computes_bf16() ? dnnl::memory::data_type::bf16
+                                                          : dnnl::memory::data_type::f32;
+}
+
+// Between the tensor and its copy in f32.
+void Operation::Part::convert(void* data, void* wide) const {
+  const View tensor{data, {int64_t(user.get_size() / sizeof(float))}, 1, stored};
+  View copy = tensor;
+  copy.data = wide;
+  copy.dtype = Dtype::f32;
+  cpu_backend().kernels.convert.run(
+      nullptr, output ? Convert{copy, {tensor, add}} : Convert{tensor, {copy, false}});
+}
+
 Operation::Operation(dnnl::primitive primitive, const dnnl::memory::desc& scratchpad,
                      std::vector<Argument> arguments)
     : primitive_(std::move(primitive)), scratchpad_(scratchpad) {
   workspace_ = aligned(scratchpad.get_size());
   for (Argument& a : arguments) {
     Part part{std::move(a)};
-    if (part.add || part.user != part.wanted) {
-      part.reorder = part.output ? reorder(part.wanted, part.user, part.add)
+    part.widened =
+        part.stored != Dtype::f32 && part.user.get_data_type() == dnnl::memory::data_type::f32;
+    if (part.widened) {
+      part.wide_offset = workspace_;
+      workspace_ += aligned(part.user.get_size());
+    }
+    const bool add = part.add && !part.widened;
+    if (add || part.user != part.wanted) {
+      part.reorder = part.output ? reorder(part.wanted, part.user, add)
                                  : reorder(part.user, part.wanted, false);
       part.offset = workspace_;
       workspace_ += aligned(part.wanted.get_size());
@@ -67,7 +96,9 @@ void Operation::run(const std::vector<void*>& data, void* workspace) const {
   std::vector<std::pair<dnnl::memory, dnnl::memory>> copies(parts_.size());  // user, wanted
   for (size_t i = 0; i < parts_.size(); ++i) {
     const Part& part = parts_[i];
-    dnnl::memory user(part.user, engine(), data[i]);
+    void* const wide = bytes + part.wide_offset;
+    if (part.widened && !part.output) part.convert(data[i], wide);
+    dnnl::memory user(part.user, engine(), part.widened ? wide : data[i]);
     if (!part.copied()) {
       arguments.emplace(part.name, user);
       continue;
@@ -84,6 +115,9 @@ void Operation::run(const std::vector<void*>& data, void* workspace) const {
       parts_[i].reorder.execute(
           stream, {{DNNL_ARG_FROM, copies[i].second}, {DNNL_ARG_TO, copies[i].first}});
   stream.wait();
+  for (size_t i = 0; i < parts_.size(); ++i)
+    if (parts_[i].widened && parts_[i].output)
+      parts_[i].convert(data[i], bytes + parts_[i].wide_offset);
 }
 
 Built operation(Key key, const std::function<Built()>& build) {

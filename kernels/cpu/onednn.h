@@ -1,6 +1,7 @@
 // One oneDNN primitive with what surrounds it: inputs brought into the layout it wants, results
 // brought back or added. Built once per shape, kept in a bounded cache; all memory it needs is the
-// caller's workspace.
+// caller's workspace. A tensor of 16 bits that the primitive does not compute on is widened to f32
+// there first, or rounded from f32 last: the same numbers, more slowly.
 #pragma once
 
 #include <array>
@@ -15,11 +16,17 @@ namespace pneuma::onednn {
 
 const dnnl::engine& engine();
 
+// What primitives read and write for tensors stored so. f32 for what is added to a tensor of 16
+// bits, so that the sum is rounded once.
+dnnl::memory::data_type computed(Dtype stored, bool add = false);
+
 class Operation {
  public:
   struct Argument {
-    int name;                         // DNNL_ARG_*
-    dnnl::memory::desc user, wanted;  // the seam's layout, the primitive's
+    int name;  // DNNL_ARG_*
+    dnnl::memory::desc user,
+        wanted;  // the seam's layout, the primitive's; of computed(stored, add)
+    Dtype stored;
     bool output = false, add = false;
   };
   Operation(dnnl::primitive primitive, const dnnl::memory::desc& scratchpad,
@@ -31,9 +38,11 @@ class Operation {
 
  private:
   struct Part : Argument {
-    size_t offset = 0;  // of its copy in `wanted` layout, where there is one
+    size_t wide_offset = 0, offset = 0;  // of its copies in f32 and in `wanted` layout, if any
+    bool widened = false;
     dnnl::primitive reorder;
     bool copied() const { return bool(reorder); }
+    void convert(void* data, void* wide) const;
   };
   dnnl::primitive primitive_;
   dnnl::memory::desc scratchpad_;
@@ -41,8 +50,9 @@ class Operation {
   size_t workspace_ = 0;
 };
 
-// Everything that decides how a primitive is built: pass, sizes, strides, flags; threads are added.
-using Key = std::array<int64_t, 12>;
+// Everything that decides how a primitive is built: pass, sizes, strides, flags, dtype; threads are
+// added.
+using Key = std::array<int64_t, 13>;
 using Built = std::shared_ptr<const Operation>;
 
 // From the cache, else from `build`, with oneDNN's threads set to the device's. Throws dnnl::error.

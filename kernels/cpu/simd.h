@@ -3,7 +3,8 @@
 // linker could merge with that of another instruction set would run on the wrong machine.
 //
 // A kernel is written once for whole vectors and for the tail of a row: `n` is Full{} or a count
-// of lanes. Kernels take their storage type from the pointers; another one is a load and a store.
+// of lanes. Kernels take their storage type from the pointers: float, Half or Bfloat16. Arithmetic
+// is in float; 16 bits are widened by the load and rounded by the store, as kernels/half.h has it.
 #pragma once
 
 #include <immintrin.h>
@@ -13,6 +14,7 @@
 #include <type_traits>
 
 #include "kernels/cpu/device.h"
+#include "kernels/half.h"
 
 #ifndef PN_ISA
 #define PN_ISA baseline
@@ -22,9 +24,9 @@
   if (!(condition)) return Status {    \
       StatusCode::invalid, message     \
     }
-#define PN_REQUIRE_F32(condition)                                \
-  if (!(condition)) return Status {                              \
-      StatusCode::unsupported, "device cpu computes in f32 only" \
+#define PN_REQUIRE_DTYPE(condition)        \
+  if (!(condition)) return Status {        \
+      StatusCode::unsupported, kWrongDtype \
     }
 
 namespace pneuma::PN_ISA {
@@ -36,6 +38,8 @@ constexpr int kLanes = 8;  // without AVX the compiler makes two of each
 #endif
 typedef float Vec __attribute__((vector_size(kLanes * 4)));
 typedef int32_t IntVec __attribute__((vector_size(kLanes * 4)));
+typedef uint32_t BitVec __attribute__((vector_size(kLanes * 4)));
+typedef uint16_t ShortVec __attribute__((vector_size(kLanes * 2)));
 typedef uint8_t ByteVec __attribute__((vector_size(kLanes)));
 using Full = std::integral_constant<int, kLanes>;
 
@@ -54,6 +58,64 @@ PN_INLINE Vec load(const float* p, int n) {
 PN_INLINE void store(float* p, Vec v, int n) {
   for (int i = 0; i < n; ++i) p[i] = v[i];
 }
+
+PN_INLINE Vec widen(ShortVec v, Bfloat16) {
+  return (Vec)(__builtin_convertvector(v, BitVec) << 16);
+}
+PN_INLINE ShortVec narrow(Vec v, Bfloat16) {
+  const BitVec bits = (BitVec)v, rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+  return __builtin_convertvector(v == v ? rounded : BitVec{} + 0x7fff, ShortVec);
+}
+PN_INLINE Vec widen(ShortVec v, Half) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_maskz_cvtph_ps(0xffff, (__m256i)v);
+#elif defined(__F16C__)
+  return (Vec)_mm256_cvtph_ps((__m128i)v);
+#else
+  Vec wide;
+  for (int i = 0; i < kLanes; ++i) wide[i] = float_of_half(v[i]);
+  return wide;
+#endif
+}
+PN_INLINE ShortVec narrow(Vec v, Half) {
+#if defined(__AVX512F__)
+  const __mmask16 number = _mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_ORD_Q);
+  return (ShortVec)_mm512_mask_cvtps_ph(_mm256_set1_epi16(0x7fff), number, (__m512)v,
+                                        _MM_FROUND_TO_NEAREST_INT);
+#elif defined(__F16C__)
+  const ShortVec number = __builtin_convertvector((BitVec)(v == v), ShortVec);
+  return ((ShortVec)_mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT) & number) |
+         (0x7fff & ~number);
+#else
+  ShortVec bits;
+  for (int i = 0; i < kLanes; ++i) bits[i] = bits_of_half(v[i]);
+  return bits;
+#endif
+}
+template <class T>
+PN_INLINE Vec load(const T* p, auto n) {
+  ShortVec v{};
+  if constexpr (std::is_same_v<decltype(n), Full>)
+    __builtin_memcpy(&v, p, sizeof v);
+  else
+    for (int i = 0; i < n; ++i) v[i] = p[i].bits;
+  return widen(v, T());
+}
+template <class T>
+PN_INLINE void store(T* p, Vec wide, auto n) {
+  const ShortVec v = narrow(wide, T());
+  if constexpr (std::is_same_v<decltype(n), Full>)
+    __builtin_memcpy(p, &v, sizeof v);
+  else
+    for (int i = 0; i < n; ++i) p[i].bits = v[i];
+}
+// One element.
+PN_INLINE float number(const float* p) { return *p; }
+template <class T>
+PN_INLINE float number(const T* p) {
+  return load(p, 1)[0];
+}
+
 PN_INLINE IntVec load_bytes(const uint8_t* p, int n) {
   ByteVec v{};
   if (n == kLanes)
@@ -81,6 +143,15 @@ PN_INLINE void stream(float* p, Vec v) {
   __builtin_memcpy(half, &v, sizeof v);
   _mm_stream_ps(p, half[0]);
   _mm_stream_ps(p + 4, half[1]);
+#endif
+}
+template <class T>
+PN_INLINE void stream(T* p, Vec v) {
+  const ShortVec bits = narrow(v, T());
+#if defined(__AVX512F__)
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)bits);
+#else
+  _mm_stream_si128(reinterpret_cast<__m128i*>(p), (__m128i)bits);
 #endif
 }
 
@@ -146,6 +217,32 @@ PN_INLINE void for_vectors(int64_t begin, int64_t end, F f) {
   int64_t c = begin;
   for (; c + kLanes <= end; c += kLanes) f(c, Full{});
   if (c < end) f(c, int(end - c));
+}
+
+// What is written as a plain loop of floats works in blocks: in place where the storage is f32,
+// else in a buffer of kBlock floats, `read` before and `write_back` after the loop.
+constexpr int64_t kBlock = 1024;
+template <class T>
+constexpr int64_t kBlockOf = std::is_same_v<T, float> ? int64_t{1} << 40 : kBlock;
+PN_INLINE const float* read(const float* p, int64_t, float*) { return p; }
+template <class T>
+PN_INLINE const float* read(const T* p, int64_t n, float* buffer) {
+  for_vectors(0, n, [&](int64_t i, auto m) { store(buffer + i, load(p + i, m), m); });
+  return buffer;
+}
+PN_INLINE float* room(float* p, float*) { return p; }
+template <class T>
+PN_INLINE float* room(T*, float* buffer) {
+  return buffer;
+}
+// p = buffer, or p += buffer.
+template <class T>
+PN_INLINE void write_back(T* p, int64_t n, const float* buffer, bool add = false) {
+  if (static_cast<const void*>(p) == buffer) return;
+  for_vectors(0, n, [&](int64_t i, auto m) {
+    const Vec v = load(buffer + i, m);
+    store(p + i, add ? load(p + i, m) + v : v, m);
+  });
 }
 
 // f(std::true_type or std::false_type), so that the inner loop holds no branch.
@@ -218,7 +315,6 @@ PN_INLINE void for_rows(Range rows, int64_t channels, F f) {
 }
 // f(range of channels), at most kBlock at once, so that their sums and constants stay in the
 // innermost cache beside the rows.
-constexpr int64_t kBlock = 1024;
 template <class F>
 PN_INLINE void for_blocks(int64_t channels, F f) {
   for (int64_t c = 0; c < channels; c += kBlock) f(Range{c, least(c + kBlock, channels)});
@@ -238,7 +334,20 @@ PN_INLINE bool same_shape(const View& a, const View& b) {
   for (int i = 0; i < a.rank; ++i) same = same && a.dims[i] == b.dims[i];
   return same;
 }
-PN_INLINE bool f32(const View& v) { return !v || v.dtype == Dtype::f32; }
+// Calls f with a value of the stored type: dispatch(x.dtype, [&]<class T>(T) { ... }).
+template <class F>
+PN_INLINE Status dispatch(Dtype dtype, F f) {
+  PN_REQUIRE_DTYPE(is_stored(dtype));
+  if (dtype == Dtype::f32) f(float());
+  if (dtype == Dtype::f16) f(Half());
+  if (dtype == Dtype::bf16) f(Bfloat16());
+  return {};
+}
+// Those that are present are stored alike.
+template <class... Views>
+PN_INLINE bool alike(const View& x, const Views&... others) {
+  return ((!others || others.dtype == x.dtype) && ...);
+}
 // REQUIRES of a per-channel vector: absent or [channels] f32.
 PN_INLINE bool channel_vector(const View& v, int64_t channels) {
   return !v || (v.rank == 1 && v.dims[0] == channels && v.dtype == Dtype::f32);
