@@ -25,7 +25,9 @@ TrainSettings resumed_settings(const CLI::App& app, const TrainSettings& given,
   const RunFolder run = RunFolder::open(folder);
   TrainSettings s;
   try {
-    s = nlohmann::json::parse(read_file(run.file("settings.json"), 1 << 20)).get<TrainSettings>();
+    nlohmann::json all = s;  // what an older run did not know of has its default
+    all.update(nlohmann::json::parse(read_file(run.file("settings.json"), 1 << 20)));
+    s = all.get<TrainSettings>();
   } catch (const nlohmann::json::exception& error) {
     fail(Exit::data, "{}: is damaged: {}", run.file("settings.json").string(), error.what());
   }
@@ -92,6 +94,9 @@ int main(int argc, char** argv) {
                data.validation.samples.size(), data.test.samples.size());
     Trainer trainer(settings, data, backend, dry_run);
     fmt::print("{}", trainer.plan_text());
+    const std::string convolutions = backend.device.choices ? backend.device.choices() : "";
+    if (dry_run && !convolutions.empty())
+      fmt::print("convolutions, as --conv_table reads them\n{}", convolutions);
     if (dry_run) return;
     const RunFolder folder =
         resume.empty() ? RunFolder::create(settings.output) : RunFolder::open(resume);
@@ -99,6 +104,11 @@ int main(int argc, char** argv) {
     if (!resume.empty()) check_same_split(folder, data);
     write_file_atomically(folder.file("settings.json"), nlohmann::json(settings).dump(1) + "\n");
     if (!data.split_json.empty()) write_file_atomically(folder.file("split.json"), data.split_json);
+    if (!convolutions.empty()) {
+      write_file_atomically(folder.file("conv_table.txt"), convolutions);
+      fmt::print("convolutions: algorithms are in {}; --conv_table forces them\n",
+                 folder.file("conv_table.txt").string());
+    }
     trainer.open(folder, std::filesystem::exists(folder.file("last.state")));
     std::signal(SIGINT, on_signal);
     std::signal(SIGTERM, on_signal);

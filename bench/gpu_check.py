@@ -32,7 +32,16 @@ COMPARISON = "phantom_training_test"  # cuda beside reference and cpu: one step,
 BANDWIDTH_BARS = {"batch_norm_forward": 0.85, "batch_norm_backward": 0.85,
                   "optimizer_step adam": 0.85, "gradient_check": 0.85}
 STEP_BAR = 1.2
+MEASURED = "^(batch_norm_|optimizer_step|gradient_check|convolution|linear)"
 STEPS = [(224, 128), (224, 256), (896, 16)]  # size, batch
+# What each step may take at most, of the whole time. Without the sanitizers, which come last and
+# divide what is left, they add up to 1: every step is begun, also where those before it hang.
+SHARES = {"configure": 0.06, "build": 0.38, "op cases": 0.08, "training comparison": 0.06,
+          "bench_kernels": 0.18, "Pneuma": 0.03, "PyTorch": 0.05}
+SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
+# What of the op cases a GPU has no part in.
+OF_THE_CPU = "-tce=*on the reference*,*composition*,*[slow]*"
+TIME_TO_COMPILE = 30  # minutes from which on PyTorch's step is the better of eager and torch.compile
 # Headers and libraries that --pack takes from Debian's or Ubuntu's packages.
 PACKED = ["libfmt-dev", "nlohmann-json3-dev", "libcli11-dev", "libxxhash-dev", "libspng-dev",
           "libjpeg62-turbo-dev", "libjpeg-turbo8-dev", "libdeflate-dev", "zlib1g-dev", "libstb-dev",
@@ -52,9 +61,10 @@ class Check:
         self.steps.append({"step": step, "result": result, "text": text, "seconds": round(seconds, 1)})
         print(f"gpu-check: {step}: {result}{': ' * bool(text)}{text}", flush=True)
 
-    def run(self, step, share, command, env=None):
-        """Runs a command for at most `share` of the whole time. Its output, or None if not `passed`."""
-        limit = min(share * 60 * self.minutes, self.left())
+    def run(self, step, limit, command, env=None):
+        """Runs a command for at most `limit` seconds, or the share of that name. Its output, or None
+        if not `passed`."""
+        limit = min(SHARES[limit] * 60 * self.minutes if limit in SHARES else limit, self.left())
         if limit < 1:
             self.note(step, "skipped", "no time is left; --minutes gives more")
             return None
@@ -72,10 +82,12 @@ class Check:
                 code = None
         output, seconds = log.read_text(errors="replace"), time.time() - begin
         last = (output.strip().splitlines() or [""])[-1][:160]
+        wrong = re.search(r"^CMake Error.*(?:\n\s*\S.*)?|^.*\b(?:error|fatal|ERROR)\b:? .*", output, re.M)
+        wrong = " ".join(wrong[0].split())[:300] if wrong else last
         if code is None:
             self.note(step, "skipped", f"not finished within its {limit:.0f} s; last: {last}", seconds)
         elif code:
-            self.note(step, "FAILED", f"exit {code}; {last} (all of it: {log.relative_to(ROOT)})", seconds)
+            self.note(step, "FAILED", f"exit {code}; {wrong} (all of it: {log.relative_to(ROOT)})", seconds)
         else:
             self.note(step, "passed", last if len(last) < 100 else "", seconds)
         return output if code == 0 else None
@@ -112,32 +124,40 @@ def said(*command):
 
 def build(check):
     chip = check.facts["compute_cap"].replace(".", "")
+    if int(chip) < 75 and "cuda_13" in check.facts["nvcc"]:
+        check.note("configure", "FAILED", f"CUDA 13 does not compile for sm_{chip}: put the bin folder of a "
+                                          "CUDA 12 first on PATH (docs/p3.md)")
+        return False
     # oneDNN travels with nothing; without it the cpu device lacks convolutions, and cuda needs none.
     onednn = "ON" if (ROOT / "build/onednn").exists() else "OFF"
     generator = ["-G", "Ninja"] if shutil.which("ninja") else []
-    if check.run("configure", 0.3, ["cmake", "-S", ROOT, "-B", BUILD, *generator, "-DPNEUMA_CUDA=ON",
+    if check.run("configure", "configure", ["cmake", "-S", ROOT, "-B", BUILD, *generator, "-DPNEUMA_CUDA=ON",
                                     f"-DPNEUMA_CUDA_ARCHITECTURES={chip}-real",
                                     f"-DPNEUMA_ONEDNN={onednn}"]) is None:
         return False
     targets = ["pneuma_cuda", "op_cases_test", "bench_kernels", "bench_train_step"]
     if list(ROOT.glob(f"tests/*/{COMPARISON}.cpp")):
         targets += [COMPARISON, "prepare_cxr"]
-    return check.run("build", 0.5, ["cmake", "--build", BUILD, "-j", os.cpu_count(), "--target",
+    return check.run("build", "build", ["cmake", "--build", BUILD, "-j", os.cpu_count(), "--target",
                                     *targets]) is not None
 
 
 def tests(check):
     cuda = {"PNEUMA_DEVICE": "cuda"}
     op_cases = BUILD / "tests/op_cases_test"
-    check.run("op cases", 0.2, [op_cases], cuda)
+    check.run("op cases", "op cases", [op_cases], cuda)
     if (BUILD / "tests" / COMPARISON).exists():
-        check.run("training comparison", 0.15, [BUILD / "tests" / COMPARISON], cuda)
+        check.run("training comparison", "training comparison", [BUILD / "tests" / COMPARISON], cuda)
     else:
         check.note("training comparison", "skipped", f"there is no {COMPARISON}")
-    for tool in ("memcheck", "racecheck", "initcheck", "synccheck"):
+
+
+def sanitizers(check):
+    for i, tool in enumerate(SANITIZERS):
         if shutil.which("compute-sanitizer"):
-            check.run(f"compute-sanitizer {tool}", 0.06, ["compute-sanitizer", "--tool", tool,
-                                                          "--error-exitcode", 9, op_cases], cuda)
+            check.run(f"compute-sanitizer {tool}", check.left() / (len(SANITIZERS) - i),
+                      ["compute-sanitizer", "--tool", tool, "--error-exitcode", 9,
+                       BUILD / "tests/op_cases_test", OF_THE_CPU], {"PNEUMA_DEVICE": "cuda"})
         else:
             check.note(f"compute-sanitizer {tool}", "skipped", "compute-sanitizer is not on PATH")
 
@@ -146,8 +166,11 @@ def kernels(check):
     """bench_kernels' JSON: {"results": [{"case": name, "of_copy": share, ...}]}; of_copy only where
     the case lives from memory."""
     path = OUTPUT / "kernels.json"
-    if check.run("bench_kernels", 0.25, [BUILD / "bin/bench_kernels", "--device", "cuda", "--json",
-                                         path]) is None:
+    path.unlink(missing_ok=True)
+    check.run("bench_kernels", "bench_kernels",
+              [BUILD / "bin/bench_kernels", "--device", "cuda", "--json", path, "--size", 224,
+               "--runs", 100, "--filter", MEASURED])
+    if not path.exists():  # where a case was wrong, there is one
         return
     try:
         results = json.loads(path.read_text())["results"]
@@ -167,22 +190,24 @@ def train_steps(check):
                "print('' if torch.cuda.is_available() else 'PyTorch here has no CUDA')") or (
         "" if said(sys.executable, "-c", "import torch, torchvision; print(1)") else
         f"{sys.executable} has no torch and torchvision")
+    mode = "best" if check.minutes >= TIME_TO_COMPILE else "eager"
     for size, batch in STEPS:
         name = f"ResNet-50, {size}, batch {batch}, fp32"
-        flags = ["--device", "cuda", "--size", size, "--batch", batch, "--warmup", 5, "--steps", 20]
+        flags = ["--device", "cuda", "--size", size, "--batch", batch, "--warmup", 3, "--steps", 10]
         pair = {}
         programs = {"Pneuma": [BUILD / "bin/bench_train_step"],
-                    "PyTorch": [sys.executable, ROOT / "bench/peers/train_step_torch.py"]}
+                    "PyTorch": [sys.executable, ROOT / "bench/peers/train_step_torch.py", "--mode", mode]}
         for whose, program in programs.items():
             if whose == "PyTorch" and why:
                 check.note(f"{name}, PyTorch", "skipped", why)
                 continue
-            output = check.run(f"{name}, {whose}", 0.1, [*program, *flags])
+            output = check.run(f"{name}, {whose}", whose, [*program, *flags])
             if output is not None:
-                pair[whose] = json.loads(output.strip().splitlines()[-1])
+                line = [part for part in output.splitlines() if part.startswith("{")][-1]
+                pair[whose] = json.loads(line)
         check.facts.setdefault("training_steps", {})[name] = pair
         if len(pair) == 2:
-            check.bar(f"{name}, images/s beside PyTorch's",
+            check.bar(f"{name}, images/s beside PyTorch's ({mode})",
                       pair["Pneuma"]["images_per_second"] / pair["PyTorch"]["images_per_second"], STEP_BAR)
     check.note("ResNet-50 in fp16", "skipped", "Pneuma does not train in 16 bits yet")
 
@@ -245,16 +270,18 @@ def main():
         print(f"gpu-check: there is no GPU here ({why}), so nothing was checked")
         return 0
     OUTPUT.mkdir(parents=True, exist_ok=True)
+    # Where CMake looks for nvcc, too.
+    os.environ["PATH"] += f"{os.pathsep}{os.environ.get('CUDA_HOME', '/usr/local/cuda')}/bin"
     check = Check(flags.minutes)
-    nvcc = shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc"
     check.facts = {"date": str(datetime.date.today()), **found,
                    "commit": said("git", "rev-parse", "--short", "HEAD") or "unknown",
-                   "nvcc": (said(nvcc, "--version").splitlines() or ["not found"])[-1]}
+                   "nvcc": (said("nvcc", "--version").splitlines() or ["not found"])[-1]}
     built = build(check)
     if built:
         tests(check)
-        kernels(check)
         train_steps(check)
+        kernels(check)
+        sanitizers(check)
     report(check)
     print(f"gpu-check: report: {(OUTPUT / 'report.md').relative_to(ROOT)}")
     return 4 if not built else 1 if check.failed() else 0

@@ -90,7 +90,7 @@ void measure(const Settings& s) {
   std::ranges::sort(seconds);
   DeviceProperties properties{};
   backend.device.properties(&properties);
-  const nlohmann::ordered_json line = {
+  nlohmann::ordered_json line = {
       {"what", fmt::format("ResNet-{}, {}, batch {}, float32, {}", s.num_layers, s.size, s.batch,
                            properties.name)},
       {"images_per_second",
@@ -102,6 +102,8 @@ void measure(const Settings& s) {
        double(ctx.counts.synchronisations - counts.synchronisations) / s.steps},
       {"late_waits_per_step", double(ctx.counts.late_waits - counts.late_waits) / s.steps},
       {"planned_step_bytes", plan.peak}};
+  if (!properties.host_readable)  // what PyTorch's allocator would count
+    line["device_memory_bytes"] = ctx.persistent_bytes() + plan.peak;
   fmt::print("{}\n", line.dump());
 }
 

@@ -7,7 +7,7 @@ namespace {
 
 // Storage t, sums and masters a.
 constexpr Precision uniform(const char* name, Dtype t, Dtype a) {
-  return {name, {{t, a, t}, {t, a, t}, {t, a, t}, {t, a, t}, {t, a, t}, {t, a, a}, {t, a, a}}, a};
+  return {name, {{t, a, t}, {t, a, t}, {t, a, t}, {t, a, t}, {t, a, t}, {a, a, a}, {t, a, a}}, a};
 }
 
 }  // namespace

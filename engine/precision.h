@@ -22,6 +22,7 @@ struct Precision {
 
   const OpDtypes& operator[](OpKind kind) const { return table[int(kind)]; }
   Dtype activation() const { return (*this)[OpKind::convolution].output; }
+  Dtype weight() const { return (*this)[OpKind::convolution].input; }  // as kernels read it
   std::string text() const;  // the table, a line per kind of op
 };
 

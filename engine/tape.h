@@ -58,6 +58,7 @@ class Tape {
   const std::vector<Node>& nodes() const { return nodes_; }
   // Values are numbered from 0 as they come: watched leaves, then outputs.
   const Shape& shape_of(int value) const { return values_[size_t(value)].shape; }
+  Dtype dtype_of(int value) const { return values_[size_t(value)].dtype; }
   // Called before each node's backward with the gradient of its output (empty for a loss).
   std::function<void(const Node&, const Tensor& dy)> observe;
 

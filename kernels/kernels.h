@@ -242,8 +242,8 @@ struct DeviceProperties {
 struct Device {
   Status (*properties)(DeviceProperties*) = nullptr;
   Status (*set_threads)(int) = nullptr;
-  Status (*allocate)(size_t bytes, void** memory) = nullptr;  // aligned to kAlignment
-  Status (*release)(void* memory) = nullptr;
+  Status (*allocate)(size_t bytes, void** memory) = nullptr;       // aligned to kAlignment
+  Status (*release)(void* memory) = nullptr;                       // waits for what still uses it
   Status (*allocate_host)(size_t bytes, void** memory) = nullptr;  // pinned memory of the host
   Status (*release_host)(void* memory) = nullptr;
   Status (*copy)(Stream, void* to, const void* from, size_t bytes) = nullptr;

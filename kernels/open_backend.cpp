@@ -17,11 +17,14 @@ std::string program_folder() {
 }
 
 const Backend* open_plugin(const std::string& name, std::string* why) {
-  std::string path = fmt::format("{}/libpneuma_{}.so", program_folder(), name);
+  const std::string file = fmt::format("libpneuma_{}.so", name);
+  std::string path = program_folder() + "/" + file;
   if (!std::filesystem::exists(path))  // a test's program stands beside bin/
-    path = fmt::format("{}/../bin/libpneuma_{}.so", program_folder(), name);
+    path = program_folder() + "/../bin/" + file;
   if (!std::filesystem::exists(path)) {
-    *why = fmt::format("this build has no device '{}' ({} is missing)", name, path);
+    *why =
+        fmt::format("this build has no device '{}': {} is not beside the program; {}", name, file,
+                    name == "cuda" ? "docs/p3.md tells how to build it" : "run ./pneuma build");
     return nullptr;
   }
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);

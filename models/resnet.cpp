@@ -116,6 +116,7 @@ void ResNet::initialize(Context& ctx, uint64_t seed) {
     values.assign(size_t(b.value.shape().count()), b.name.ends_with("running_var") ? 1.f : 0.f);
     set_values(ctx, b.value, values);
   }
+  parameters_.write_working(ctx);
 }
 
 Tensor ResNet::Block::forward(Context& ctx, const Tensor& x) const {
@@ -135,7 +136,8 @@ Tensor ResNet::forward(Context& ctx, const Tensor& x) const {
   y = ops::max_pool(ctx, y, 3, 2, 1);
   for (const Block& block : blocks_) y = block.forward(ctx, y);
   y = ops::global_average_pool(ctx, y);
-  return ops::linear(ctx, y, fc_weight_, fc_bias_);
+  y = ops::linear(ctx, y, fc_weight_, fc_bias_);
+  return ops::cast(ctx, y, ctx.precision()[OpKind::loss].input);
 }
 
 }  // namespace pneuma

@@ -2,12 +2,12 @@
 
 #include <fmt/ranges.h>
 
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <set>
 
 #include "engine/host_values.h"
+#include "kernels/half.h"
 
 namespace pneuma {
 namespace {
@@ -44,13 +44,6 @@ void for_each_place(const Shape& s, F f) {
   }
 }
 
-double from_half(uint16_t h) {  // IEEE 754 binary16
-  const int exponent = h >> 10 & 31, mantissa = h & 1023;
-  double v = exponent ? std::ldexp(1024 + mantissa, exponent - 25) : std::ldexp(mantissa, -24);
-  if (exponent == 31) v = mantissa ? NAN : INFINITY;
-  return h >> 15 ? -v : v;
-}
-
 template <class T>
 T element(const FileTensor& t, size_t i) {
   T v;
@@ -65,9 +58,9 @@ double number(const FileTensor& t, size_t i) {
     case Dtype::f64:
       return element<double>(t, i);
     case Dtype::f16:
-      return from_half(element<uint16_t>(t, i));
+      return element<Half>(t, i);
     default:
-      return std::bit_cast<float>(uint32_t{element<uint16_t>(t, i)} << 16);  // bf16
+      return element<Bfloat16>(t, i);
   }
 }
 
@@ -156,6 +149,7 @@ LoadReport load_weights(Context& ctx, const Parameters& parameters,
     loaded.emplace_back(e.value, values_of(*file.find(e.name), e.value, path.string()));
   }
   for (const auto& [tensor, values] : loaded) set_values(ctx, tensor, values);
+  parameters.write_working(ctx);
 
   report.text =
       fmt::format("{} of {} tensors loaded from {}", loaded.size(), entries.size(), path.string());

@@ -48,6 +48,11 @@ class HostCudaWatch {
     host_cuda::Fault first;
     return control_->faults(&first, 1) ? first.sentence : "";
   }
+  void clear() {  // faults that a test planted
+    if (control_) control_->clear_faults();
+  }
+  // Allocations, streams and events that still exist.
+  size_t leaks() { return control_ ? control_->find_leaks() : 0; }
 
  private:
   const host_cuda::HostCudaControl* control_ = nullptr;

@@ -82,7 +82,8 @@ void add_train_flags(CLI::App& app, TrainSettings& s) {
   add_number("max_steps", s.max_steps, 0, kMostSteps, "Stop after so many steps; 0: no limit");
   add_number("save_every", s.save_every, 0, kMostSteps, "Steps between saved states; 0: an epoch");
   add("device", s.device, "auto, cpu, reference, cuda or host_cuda");
-  add("conv_table", s.conv_table, "Convolutions' algorithms, a file")->check(CLI::ExistingFile);
+  add("conv_table", s.conv_table, "Convolutions' algorithms: a run's conv_table.txt")
+      ->check(CLI::ExistingFile);
   add_number("threads", s.threads, 0, 1024,
              "Computing and decoding; 0: as many as the machine has");
   add_number("cache_mb", s.cache_mb, 0, kMost, "Cap on decoded pictures kept in memory, in MB");

@@ -137,7 +137,7 @@ void Trainer::run(const std::function<int()>& stop) {
       loader.emplace(data_.train, sampler_, loader_, at_.epoch, at_.step, settings_.epochs);
     Progress progress(fmt::format("epoch {}", at_.epoch), steps, at_.step);
     while (at_.step < steps && at_.steps < most) {
-      start_step(*loader->next());
+      start_step(next_batch(*loader, progress));
       const int code = stop();
       const bool saves = settings_.save_every && at_.steps % settings_.save_every == 0;
       finish_steps(code || saves ? 0 : 1, progress);
@@ -164,13 +164,24 @@ void Trainer::run(const std::function<int()>& stop) {
   }
 }
 
+// Where there is none, the steps under way are logged before the run ends.
+Batch Trainer::next_batch(Loader& loader, Progress& progress) {
+  try {
+    Batch batch = *loader.next();
+    if (batch.samples.empty()) {
+      fail(Exit::data,
+           "epoch {}, step {}: no image of this batch can be read; see prepare_cxr verify",
+           batch.epoch, batch.step);
+    }
+    return batch;
+  } catch (const Error&) {
+    finish_steps(0, progress);
+    throw;
+  }
+}
+
 // Asks the device for a step and waits for nothing.
 void Trainer::start_step(const Batch& batch) {
-  if (batch.samples.empty()) {
-    fail(Exit::data,
-         "epoch {}, step {}: no image of this batch can be read; see prepare_cxr verify",
-         batch.epoch, batch.step);
-  }
   const auto images = int64_t(batch.samples.size());
   input_.stage(batch.pixels, batch.items, batch.labels);
   ctx_.replay(plan(images), [&] { step_on_device(images); });
@@ -184,7 +195,6 @@ void Trainer::start_step(const Batch& batch) {
 void Trainer::finish_steps(size_t running, Progress& progress) {
   for (; running_.size() > running; running_.pop_front()) {
     const auto [loss, state] = results_->receive();
-    check_numbers(state);
     if (std::isfinite(loss)) at_.loss_sum += loss, ++at_.losses;
     progress.step(int64_t(running_.front().size()), fmt::format("loss {:.4f}", loss));
     log_->write({{"event", "step"},
@@ -195,6 +205,7 @@ void Trainer::finish_steps(size_t running, Progress& progress) {
                  {"loss_scale", state.loss_scale},
                  {"skipped", state.skipped},
                  {"images_per_second", std::round(progress.images_per_second() * 10) / 10}});
+    check_numbers(state);
   }
 }
 

@@ -53,6 +53,7 @@ class Trainer {
 
   const MemoryPlan& plan(int64_t images);
   void step_on_device(int64_t images);
+  Batch next_batch(Loader&, Progress&);
   void start_step(const Batch&);
   void finish_steps(size_t running, Progress&);
   void check_numbers(const StepState&);

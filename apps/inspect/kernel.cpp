@@ -84,15 +84,16 @@ void print_geometry(const LaunchRecord& r, const std::optional<PtxasFigures>& fi
   line("", "blocks at once: registers allow {}, shared memory {}, threads {}, the chip {}",
        figures ? blocks(o.by_registers) : "an unknown number", blocks(o.by_shared),
        blocks(o.by_threads), Occupancy::kBlocks);
-  line("", "{:.2f} times what all {} multiprocessors hold at once",
-       double(grid) / (std::max(1, o.blocks()) * Occupancy::kMultiprocessors),
-       Occupancy::kMultiprocessors);
+  const int held = std::max(1, o.blocks()) * Occupancy::kMultiprocessors;
+  line("", "all {} multiprocessors hold {} blocks at once: {:.3g} waves",
+       Occupancy::kMultiprocessors, held, double(grid) / held);
 }
 
 void print_traffic(const LaunchRecord& r) {
   line("global memory", "{} transactions (sectors of 32 bytes), the least possible {}: ratio {}",
        r.sectors, r.least_sectors, ratio(double(r.sectors), double(r.least_sectors)));
-  line("", "{} bytes read, {} written", r.bytes_read, r.bytes_written);
+  line("", "{} bytes read, {} written (one that a block touches again counts once)", r.bytes_read,
+       r.bytes_written);
   const uint64_t all = std::accumulate(std::begin(r.accesses), std::end(r.accesses), uint64_t{0});
   std::string sizes;
   for (int i = 4; i >= 0; --i)

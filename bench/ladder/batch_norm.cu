@@ -274,9 +274,6 @@ Ladder batch_norm(int64_t rows, int channels, double mean) {
   // sqrt(3) deviations from the mean is four times what is left of it, and a root halves errors.
   const int64_t blocks = d->blocks();
   const int64_t chain = 2 * (kRows / kLines + kLines + blocks) + 4;
-  // The merge of means subtracts numbers that are known to mean * eps. It is asked for 1e-5 where
-  // the mean is 1e3.
-  constexpr int64_t kAsked = int64_t(1e-5 / kRounding);
   Ladder l{"batch_norm",
            std::to_string(rows) + " rows of " + std::to_string(channels) +
                " channels in f16, mean " + std::to_string(int64_t(mean)),
@@ -323,7 +320,7 @@ Ladder batch_norm(int64_t rows, int channels, double mean) {
          return two(d->by_rows(Shifted{d->input(), m, rstd}), [&] { return d->apply_fused(); });
        }},
       {"in use", "batch_norm_forward: 16 bytes a thread, several rows on the way, merged by Chan",
-       kAsked,
+       chain,
        [=] {
          d->masked = true;
          BatchNormForward a = d->arguments();

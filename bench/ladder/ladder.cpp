@@ -9,6 +9,12 @@ void run(const Ladder& ladder, const Rung& rung) {
     throw std::runtime_error(std::string(ladder.name) + ", " + rung.name + ": " + s.message);
 }
 
+std::string counted(uint64_t n) {
+  if (n < 100'000) return std::to_string(n);
+  return n < 10'000'000 ? std::to_string((n + 500) / 1000) + "k"
+                        : std::to_string((n + 500'000) / 1'000'000) + "M";
+}
+
 // Counts are exact at any size, so a small one serves; times want arrays that no cache holds.
 std::vector<Ladder> ladders() {
   if (machine.counts)

@@ -72,5 +72,6 @@ extern const Machine machine;
 // All four at the size that suits the machine.
 std::vector<Ladder> ladders();
 void run(const Ladder& ladder, const Rung& rung);  // throws as measure() does
+std::string counted(uint64_t n);                   // as the tables show a count: 1065k
 
 }  // namespace pneuma::ladder

@@ -19,11 +19,6 @@ namespace {
 constexpr const char* kUsage =
     "usage: bench_ladder [reduction|batch_norm|matrix_product|adam] [--device cuda|host_cuda]";
 
-std::string counted(uint64_t n) {
-  if (n < 100'000) return fmt::format("{}", n);
-  return n < 10'000'000 ? fmt::format("{:.0f}k", double(n) / 1e3)
-                        : fmt::format("{:.0f}M", double(n) / 1e6);
-}
 double share(uint64_t part, uint64_t whole) { return whole ? double(part) / double(whole) : 0; }
 
 void print_counts(const Figures& f) {

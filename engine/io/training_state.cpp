@@ -46,6 +46,7 @@ std::string load(Context& ctx, const Parameters& parameters, Optimizer& optimize
     const FileTensor* t = file.find(b.name);
     ctx.upload(b.value, t->bytes.data(), t->bytes.size());
   }
+  parameters.write_working(ctx);
   StepState s;
   std::memcpy(static_cast<void*>(&s), state->bytes.data(), sizeof s);
   optimizer.set_state(ctx, s);

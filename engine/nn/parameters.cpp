@@ -3,9 +3,12 @@
 namespace pneuma {
 
 Tensor Parameters::add(Context& ctx, std::string name, Role role, Shape shape) {
-  return parameters
-      .emplace_back(std::move(name), role, ctx.persistent(shape, ctx.precision().master))
-      .value;
+  const Precision& precision = ctx.precision();
+  Parameter& p =
+      parameters.emplace_back(std::move(name), role, ctx.persistent(shape, precision.master));
+  if (role == Role::weight && precision.weight() != precision.master)
+    p.working = ctx.persistent(shape, precision.weight());
+  return p.read();
 }
 
 Tensor Parameters::add_buffer(Context& ctx, std::string name, Shape shape) {
@@ -14,12 +17,17 @@ Tensor Parameters::add_buffer(Context& ctx, std::string name, Shape shape) {
 
 void Parameters::make_gradients(Context& ctx) {
   for (Parameter& p : parameters) {
-    if (!p.gradient) p.gradient = ctx.persistent(p.value.shape(), p.value.dtype());
+    if (!p.gradient) p.gradient = ctx.persistent(p.value.shape(), p.read().dtype());
   }
 }
 
 void Parameters::watch(Tape& tape) const {
-  for (const Parameter& p : parameters) tape.watch(p.value, p.gradient);
+  for (const Parameter& p : parameters) tape.watch(p.read(), p.gradient);
+}
+
+void Parameters::write_working(Context& ctx) const {
+  for (const Parameter& p : parameters)
+    if (p.working) ctx.run(&Kernels::convert, {p.value.view(), {p.working.view()}});
 }
 
 int64_t Parameters::count() const {

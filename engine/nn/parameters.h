@@ -18,8 +18,9 @@ constexpr bool decays(Role role) { return role == Role::weight || role == Role::
 struct Parameter {
   std::string name;
   Role role;
-  Tensor value, gradient;  // gradient: empty until Parameters::make_gradients
-  Tensor working;          // the copy that kernels read; empty where that is `value` itself
+  Tensor value, gradient;  // the master; gradient: empty until Parameters::make_gradients
+  Tensor working;          // the 16-bit copy that kernels read; empty where that is `value` itself
+  const Tensor& read() const { return working ? working : value; }
 };
 
 struct Buffer {
@@ -31,10 +32,13 @@ struct Parameters {
   std::vector<Parameter> parameters;
   std::vector<Buffer> buffers;
 
-  // New zeroed tensors of the policy's master dtype.
+  // New zeroed tensors of the policy's master dtype; weights with a copy in the dtype that
+  // convolutions and products read, where that is another one. Returns what kernels read.
   Tensor add(Context&, std::string name, Role, Shape);
   Tensor add_buffer(Context&, std::string name, Shape);
-  void make_gradients(Context&);
+  void make_gradients(Context&);  // each of the dtype that kernels read
+  // The copies from the masters: after values came from elsewhere than the optimizer.
+  void write_working(Context&) const;
   void watch(Tape&) const;  // every parameter with its gradient
   int64_t count() const;    // learnt numbers
 };

@@ -31,6 +31,9 @@ Tensor global_average_pool(Context&, const Tensor& x);  // [N,H,W,C] -> [N,C]
 // y [N,O] = x [N,I] w [O,I]^T + b [O]
 Tensor linear(Context&, const Tensor& x, const Tensor& w, const Tensor& b);
 
+// The same numbers in another dtype, rounded once; x itself where it has that one.
+Tensor cast(Context&, const Tensor& x, Dtype dtype);
+
 // Formulas of kernels/pointwise.h; a and b of one shape.
 Tensor relu(Context&, const Tensor& a);
 Tensor sigmoid(Context&, const Tensor& a);

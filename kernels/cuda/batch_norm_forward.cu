@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(kThreads)
     shift = means[int64_t{first} * t.channels + channel];
 #pragma unroll 4
     for (int chunk = first; chunk < chunks; chunk += kThreads / kFinishChannels) {
-      const int64_t left = t.rows - chunk * t.rows_per_block;
+      const int64_t left = t.rows - int64_t{chunk} * t.rows_per_block;
       const float rows = float(left < t.rows_per_block ? left : t.rows_per_block);
       const float d = means[int64_t{chunk} * t.channels + channel] - shift;
       sum += rows * d;

@@ -1,7 +1,10 @@
 // The device itself: memory, streams, events, names for a profiler.
+#include <cudnn.h>
+
 #include <cstdio>
 #include <string_view>
 
+#include "kernels/cuda/chip.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/launch.cuh"
 
@@ -27,8 +30,8 @@ Status properties(DeviceProperties* p) {
   PN_CUDA(error);
   cudaDeviceProp device;
   PN_CUDA(cudaGetDeviceProperties(&device, 0));
-  if (device.major < 7)
-    return {StatusCode::unsupported, "this GPU is older than sm_70 (V100), the oldest supported"};
+  if (const char* why = why_not_on(device.major, device.minor, CUDART_VERSION, cudnnGetVersion()))
+    return {StatusCode::unsupported, why};
   *p = {"", device.totalGlobalMem, 1, false};
   std::snprintf(p->name, sizeof p->name, "%.80s, sm_%d%d", device.name, device.major, device.minor);
   return {};

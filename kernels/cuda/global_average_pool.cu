@@ -1,5 +1,6 @@
 // Mean over H and W, and its gradient: y = sum x / (H W), dx = dy / (H W). A block has one image
-// and 8 vectors of channels (a line of 128 bytes); its 32 rows of threads share the pixels.
+// and 8 vectors of channels (a line of 128 bytes); its 32 rows of threads share the pixels. 32
+// registers a thread: every chip is as full as it can be.
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/memory.cuh"

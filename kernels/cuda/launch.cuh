@@ -45,7 +45,7 @@ __host__ __device__ constexpr int64_t blocks_of(int64_t count, int64_t each) {
 
 template <class T>
 __device__ T* dynamic_shared() {
-  extern __shared__ unsigned char dynamic_shared_memory[];
+  __align__(16) extern __shared__ unsigned char dynamic_shared_memory[];
   return reinterpret_cast<T*>(dynamic_shared_memory);
 }
 

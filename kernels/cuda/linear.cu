@@ -52,10 +52,13 @@ __global__ void __launch_bounds__(kMostThreads)
   db[column] = add ? db[column] + sum : sum;
 }
 
-Status status_of(cublasStatus_t error) {
+Status status_of(cublasStatus_t error, Dtype dtype = Dtype::f32) {
   if (error == CUBLAS_STATUS_SUCCESS) return {};
   if (error == CUBLAS_STATUS_NOT_SUPPORTED || error == CUBLAS_STATUS_ARCH_MISMATCH)
-    return {StatusCode::unsupported, "cuBLAS does not support this product on this chip"};
+    return {StatusCode::unsupported,
+            dtype == Dtype::bf16
+                ? "cuBLAS has no product in bf16 here; that needs compute capability 8.0 or newer"
+                : "cuBLAS does not support this product on this chip"};
   return {error == CUBLAS_STATUS_ALLOC_FAILED ? StatusCode::out_of_memory : StatusCode::device,
           cublasGetStatusString(error)};
 }
@@ -105,11 +108,13 @@ struct Product {
       return d == Dtype::f16 ? CUDA_R_16F : d == Dtype::bf16 ? CUDA_R_16BF : CUDA_R_32F;
     };
     const float one = 1, beta = add ? 1 : 0;
-    return status_of(cublasGemmEx(
-        handle, op_a, op_b, m, n, k, &one, a, type(dtype), op_a == CUBLAS_OP_N ? m : k, b,
-        type(dtype), op_b == CUBLAS_OP_N ? k : n, &beta, c, type(c_dtype), m,
-        dtype == Dtype::f32 ? CUBLAS_COMPUTE_32F_PEDANTIC : CUBLAS_COMPUTE_32F,  // never TF32
-        CUBLAS_GEMM_DEFAULT));
+    return status_of(
+        cublasGemmEx(
+            handle, op_a, op_b, m, n, k, &one, a, type(dtype), op_a == CUBLAS_OP_N ? m : k, b,
+            type(dtype), op_b == CUBLAS_OP_N ? k : n, &beta, c, type(c_dtype), m,
+            dtype == Dtype::f32 ? CUBLAS_COMPUTE_32F_PEDANTIC : CUBLAS_COMPUTE_32F,  // never TF32
+            CUBLAS_GEMM_DEFAULT),
+        dtype);
   }
 };
 

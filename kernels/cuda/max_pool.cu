@@ -7,7 +7,8 @@
 // than once comes from the cache, and of the rows and columns around the tile, which its neighbours
 // read too, there are few (3x3 / 2: 10 % of x forward, 13 % of dy and argmax backward). A thread
 // has one vector of channels of one pixel at a time; 8 of them side by side make a line of 128
-// bytes.
+// bytes. It needs up to 64 registers, so 1,024 threads share a multiprocessor, each with a load of
+// 16 bytes or more on the way: 16 KB, more than memory asks for (memory.cuh).
 #include <algorithm>
 
 #include "kernels/cuda/cuda.h"

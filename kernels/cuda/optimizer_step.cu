@@ -11,6 +11,8 @@
 namespace pneuma::cuda {
 namespace {
 
+// 64 registers a thread let 1,024 share a multiprocessor, each with 56 bytes on the way (g, w, m
+// and v of four parameters): more than memory asks for (memory.cuh).
 constexpr int kThreads = 256;
 constexpr int kVector = 4;  // masters a thread and access: 16 bytes
 

@@ -7,6 +7,8 @@
 namespace pneuma::cuda {
 namespace {
 
+// A few taps of 4 bytes a thread: 128 threads and their weights leave room for eight blocks and
+// more a multiprocessor. Sums in integers, bytes from the cache: this is bound by instructions.
 constexpr int kThreads = 128;
 constexpr int kRows = 16;                          // that one block of the first pass treats
 constexpr size_t kSharedBytes = size_t{48} << 10;  // what every chip gives without asking
@@ -16,13 +18,13 @@ template <int kChannels>
 __global__ void __launch_bounds__(kThreads)
     resize_rows_kernel(const uint8_t* x, uint8_t* y, resizing::Triangle t, int64_t rows) {
   int32_t* weights = dynamic_shared<int32_t>();
-  const int column = int(blockIdx.x * blockDim.x + threadIdx.x);
+  const int column = int(blockIdx.y * blockDim.x + threadIdx.x);
   if (column >= t.out) return;
   const int first = t.first(column), end = t.end(column);
   const double area = t.area(column);
   for (int k = first; k < end; ++k)
     weights[(k - first) * int(blockDim.x) + int(threadIdx.x)] = t.weight(column, k, area);
-  const int64_t begin = int64_t{blockIdx.y} * kRows;
+  const int64_t begin = int64_t{blockIdx.x} * kRows;
   for (int64_t row = begin; row < rows && row < begin + kRows; ++row) {
     int32_t sum[kChannels] = {};
     for (int k = first; k < end; ++k) {
@@ -67,9 +69,9 @@ Status resize(Stream stream, const Resize& a) {
   constexpr int64_t kMostSide = 65535;
   PN_REQUIRE(is(a.x, Dtype::u8, {N, H, W, C}) && is(a.y, Dtype::u8, {N, h, w, C}) && C >= 1 &&
                  C <= 4 && N >= 1 && N <= kMostSide && H >= 1 && W >= 1 && h >= 1 && w >= 1 &&
-                 H <= kMostSide && W <= kMostSide && h <= kMostSide && w <= kMostSide &&
-                 blocks_of(N * H, kRows) <= kMostSide,
-             "resize: x and y are not u8 [N,H,W,C] and [N,h,w,C] with 1 to 4 channels");
+                 H <= kMostSide && W <= kMostSide && h <= kMostSide && w <= kMostSide,
+             "resize: x and y are not u8 [N,H,W,C] and [N,h,w,C] with 1 to 4 channels and none of "
+             "N, H, W, h, w over 65,535");
   PN_REQUIRE(a.workspace.bytes() >= resize_workspace(a), "resize: the workspace is too small");
   const resizing::Triangle across(int(W), int(w), a.antialias), down(int(H), int(h), a.antialias);
   int threads = kThreads;  // fewer where many taps fill the shared memory
@@ -79,7 +81,7 @@ Status resize(Stream stream, const Resize& a) {
     return {StatusCode::unsupported, "resize: a reduction of more than 190 times"};
   uint8_t* rows = a.workspace.as<uint8_t>();
   const auto start = [&](auto kernel) {
-    return launch(kernel, dim3(unsigned(blocks_of(w, threads)), unsigned(blocks_of(N * H, kRows))),
+    return launch(kernel, dim3(unsigned(blocks_of(N * H, kRows)), unsigned(blocks_of(w, threads))),
                   threads, shared(), stream, a.x.as<const uint8_t>(), rows, across, N * H);
   };
   const Status s = C == 1   ? start(resize_rows_kernel<1>)

@@ -59,12 +59,23 @@ void Block::access_global(const Access& a) {
 
 void Block::access_shared(const Access& a) {
   if (launch->settings.count_traffic) traffic_.access(int(current), a, true);
-  const size_t from_dynamic = a.address - dynamic_;
-  if (checks(check_bounds) && from_dynamic < kDynamicSharedLimit &&
-      from_dynamic + a.bytes > launch->dynamic_shared)
-    fail(FaultKind::out_of_bounds, a.site,
-         words(a) + text(", byte %zu of dynamic shared memory of %zu bytes", from_dynamic,
-                         launch->dynamic_shared));
+  const size_t from_dynamic = a.address - dynamic_, offset = a.address - shared_;
+  if (from_dynamic < kDynamicSharedLimit) {
+    if (checks(check_bounds) && from_dynamic + a.bytes > launch->dynamic_shared)
+      fail(FaultKind::out_of_bounds, a.site,
+           words(a) + text(", byte %zu of dynamic shared memory of %zu bytes", from_dynamic,
+                           launch->dynamic_shared));
+  } else if (knows_shared_variables_) {
+    const uint16_t variable = shared_variable_at(offset);
+    if (checks(check_bounds) && (!variable || variable != shared_variable_at(offset + a.bytes - 1)))
+      fail(FaultKind::out_of_bounds, a.site,
+           words(a) + " of shared memory, " + name_of_shared(offset));
+    if (variables_seen_.size() <= variable) variables_seen_.resize(variable + 1);
+    if (variables_seen_[variable] != first_interval_) {  // first touched in this block
+      variables_seen_[variable] = first_interval_;
+      static_shared_ += shared_variable_bytes(variable);
+    }
+  }
   for (size_t i = 0; i < a.bytes;) {
     const size_t in_word = (a.address + i) & 3, n = std::min(a.bytes - i, 4 - in_word);
     access_word(a, words_[(a.address + i) / 4 - shared_ / 4], ((1u << n) - 1) << in_word);
@@ -100,7 +111,6 @@ void Block::access_word(const Access& a, SharedWord& word, unsigned mask) {
     word.known_mask |= uint8_t(mask);
     word.write_interval = std::max(word.write_interval, first_interval_);
   } else if (a.writes) {
-    if (!word.known_mask && a.address - dynamic_ >= kDynamicSharedLimit) static_shared_ += 4;
     const bool again = word.write_interval == interval_ && word.writer == current;
     word.write_mask = uint8_t(mask | (again ? word.write_mask : 0));
     word.known_mask |= uint8_t(mask);

@@ -106,7 +106,9 @@ class Block {
   size_t shared_bytes_ = 0;
   std::vector<SharedWord> words_;
   uint32_t interval_ = 1, first_interval_ = 1;
-  uint64_t static_shared_ = 0;  // bytes written
+  bool knows_shared_variables_ = false;
+  std::vector<uint32_t> variables_seen_;  // [variable]: first interval of the block that touched it
+  uint64_t static_shared_ = 0;            // bytes of these
   BlockTraffic traffic_;
 };
 

@@ -1,6 +1,7 @@
 // What host_cuda tells and can be told: plain data, and one table of functions that a program finds
 // by dlsym in the plugin (kControlSymbol). Everything may be called from any thread; settings count
-// for what is enqueued afterwards.
+// for what runs afterwards. Without a program: with PNEUMA_HOST_CUDA_PRINT=1 in the environment
+// each fault is printed when it is found, and leaks when the program ends.
 #pragma once
 
 #include <cstddef>
@@ -49,7 +50,7 @@ struct Fault {
 struct LaunchRecord {
   char name[200];
   uint32_t grid[3], block[3];
-  uint64_t static_shared, dynamic_shared;  // bytes of a block
+  uint64_t static_shared, dynamic_shared;  // bytes of a block; static: of arrays that it touched
   uint64_t bytes_read, bytes_written;
   uint64_t sectors, least_sectors;
   uint64_t accesses[5];  // to global memory by one thread, of 1, 2, 4, 8 and 16 bytes

@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "kernels/host_cuda/block.h"
+#include "kernels/host_cuda/faults.h"
 #include "kernels/host_cuda/state.h"
 
 using namespace pneuma::host_cuda;
@@ -40,6 +41,8 @@ const char* cudaGetErrorName(cudaError_t error) {
 #define PN_TEXT(name, number, text) \
   if (error == name) return text;
 const char* cudaGetErrorString(cudaError_t error) {
+  // CUDA itself could only say that something went wrong somewhere.
+  if (error != cudaSuccess && error == pending_error()) return pending_sentence();
   PN_CUDA_ERRORS(PN_TEXT)
   return "unrecognized error code";
 }

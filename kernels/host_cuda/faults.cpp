@@ -22,11 +22,12 @@ struct Listed {
   std::string who;
   uint64_t place;
 };
-std::vector<Listed> listed;
+auto& listed = *new std::vector<Listed>;  // streams may run on while the program ends
 Settings current;
 Counting counts;
 std::atomic<uint64_t> launches{0};  // since the settings were last set
 std::atomic<cudaError_t> pending{cudaSuccess};
+char first_sentence[sizeof(Fault::sentence)];  // of the fault that made it pending
 thread_local cudaError_t last_error = cudaSuccess;
 
 cudaError_t error_of(FaultKind kind) {
@@ -34,6 +35,13 @@ cudaError_t error_of(FaultKind kind) {
   if (kind == FaultKind::misaligned) return cudaErrorMisalignedAddress;
   return kind <= FaultKind::host_memory ? cudaErrorIllegalAddress : cudaErrorLaunchFailure;
 }
+
+bool prints() { return std::getenv("PNEUMA_HOST_CUDA_PRINT") != nullptr; }
+struct AtExit {
+  ~AtExit() {
+    if (prints()) find_leaks();
+  }
+} at_exit;
 
 size_t copy_faults(Fault* to, size_t room) {
   std::lock_guard lock(mutex);
@@ -54,7 +62,10 @@ std::string text(const char* format, ...) {
 
 void report(FaultKind kind, const std::string& who, uint64_t place, const std::string& sentence) {
   std::lock_guard lock(mutex);
-  if (pending == cudaSuccess) pending = error_of(kind);
+  if (pending == cudaSuccess && error_of(kind) != cudaSuccess) {
+    snprintf(first_sentence, sizeof(first_sentence), "%s", sentence.c_str());
+    pending = error_of(kind);
+  }
   for (Listed& l : listed)
     if (l.fault.kind == kind && l.place == place && l.who == who) {
       ++l.fault.times;
@@ -63,10 +74,11 @@ void report(FaultKind kind, const std::string& who, uint64_t place, const std::s
   Listed l{{kind, 1, {}}, who, place};
   snprintf(l.fault.sentence, sizeof(l.fault.sentence), "%s", sentence.c_str());
   listed.push_back(l);
-  if (std::getenv("PNEUMA_HOST_CUDA_PRINT")) fprintf(stderr, "host_cuda: %s\n", l.fault.sentence);
+  if (prints()) fprintf(stderr, "host_cuda: %s\n", l.fault.sentence);
 }
 
 cudaError_t pending_error() { return pending; }
+const char* pending_sentence() { return first_sentence; }
 
 const Settings& settings() { return current; }
 void set_settings(const Settings& settings) {

@@ -21,8 +21,9 @@ constexpr size_t kPage = 4096;
 constexpr uint8_t kGuardByte = 0xC5;
 
 std::mutex mutex;
-std::map<uintptr_t, Allocation> allocations;  // by begin, live and freed ones
-std::set<uintptr_t> live;                     // begins
+// Never destroyed: streams may run on while the program ends.
+auto& allocations = *new std::map<uintptr_t, Allocation>;  // by begin, live and freed ones
+auto& live = *new std::set<uintptr_t>;                     // begins
 size_t used = 0, live_bytes = 0;
 int64_t count = 0;
 

@@ -5,6 +5,7 @@
 #include <elf.h>
 #include <link.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -15,6 +16,8 @@
 
 namespace pneuma::host_cuda {
 namespace {
+
+constexpr const char* kDynamic = "dynamic_shared_memoryE";
 
 std::string demangled(const std::string& symbol) {
   int status = 0;
@@ -39,8 +42,14 @@ std::string without_signature(const std::string& name) {
 
 struct Module {
   uintptr_t base = 0;                                      // what its addresses are relative to
-  std::map<uintptr_t, std::string> functions, variables;   // mangled; variables: thread-local
+  std::map<uintptr_t, std::string> functions;              // mangled
   std::vector<std::pair<uintptr_t, uintptr_t>> constants;  // [begin, end)
+  struct Variable {
+    size_t begin, bytes;
+    std::string name;  // mangled
+  };
+  std::vector<Variable> variables{{}};  // in shared memory; by number, 0 is none
+  std::vector<uint16_t> variable_at;    // [byte of the thread-local block]
 
   Module() {
     dl_iterate_phdr(
@@ -80,10 +89,19 @@ struct Module {
       const char* names = file.data() + sections[sections[i].sh_link].sh_offset;
       for (size_t n = sections[i].sh_size / sizeof(*symbol); n > 0; --n, ++symbol) {
         const int type = ELF64_ST_TYPE(symbol->st_info);
-        if (type == STT_FUNC) functions[base + symbol->st_value] = names + symbol->st_name;
-        if (type == STT_TLS) variables[symbol->st_value] = names + symbol->st_name;
+        const std::string name = names + symbol->st_name;
+        if (type == STT_FUNC) functions[base + symbol->st_value] = name;
+        // Those of functions, and the dynamic one; the runtime's own thread-local ones are not.
+        if (type == STT_TLS && (name.starts_with("_ZZ") || name.ends_with(kDynamic)))
+          add_variable({symbol->st_value, symbol->st_size, name});
       }
     }
+  }
+
+  void add_variable(const Variable& v) {
+    if (variable_at.size() < v.begin + v.bytes) variable_at.resize(v.begin + v.bytes);
+    std::fill_n(variable_at.begin() + ptrdiff_t(v.begin), v.bytes, uint16_t(variables.size()));
+    variables.push_back(v);
   }
 };
 
@@ -105,14 +123,21 @@ bool is_constant(uintptr_t address, size_t bytes) {
   return false;
 }
 
+uint16_t shared_variable_at(size_t offset) {
+  return offset < module().variable_at.size() ? module().variable_at[offset] : 0;
+}
+size_t shared_variable_bytes(uint16_t number) { return module().variables[number].bytes; }
+bool knows_shared_variables() { return module().variables.size() > 1; }
+
 std::string name_of_shared(size_t offset) {
-  const auto after = module().variables.upper_bound(offset);
-  if (after == module().variables.begin()) return "unnamed";
-  const auto& [begin, mangled] = *std::prev(after);
-  const std::string name = demangled(mangled);
+  const Module::Variable* last = nullptr;
+  for (const Module::Variable& v : module().variables)
+    if (v.bytes && v.begin <= offset && (!last || v.begin > last->begin)) last = &v;
+  if (!last) return "unnamed";
+  const std::string name = demangled(last->name);
   const size_t colon = name.rfind("::");
   return name.substr(colon == std::string::npos ? 0 : colon + 2) + " byte " +
-         std::to_string(offset - begin);
+         std::to_string(offset - last->begin) + " of " + std::to_string(last->bytes);
 }
 
 std::pair<uintptr_t, size_t> thread_local_block() {

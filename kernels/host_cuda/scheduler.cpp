@@ -86,6 +86,7 @@ struct Fiber {
 Block::Block() : dynamic_(dynamic_shared_begin()) {
   std::tie(shared_, shared_bytes_) = thread_local_block();
   words_.resize(shared_bytes_ / 4 + 2);
+  knows_shared_variables_ = knows_shared_variables();
 }
 
 uint64_t Block::random() {  // xorshift64*, Vigna 2016
@@ -228,8 +229,8 @@ int Block::barrier(int how, int value, const char* file, int line) {
 void Block::complete_barrier() {
   if (alive_ < threads_ && checks(check_barriers))
     fail(FaultKind::divergent_barrier, file_ + line_,
-         text("is the last of %u threads at the barrier in line %d of %s, and %u have returned "
-              "without it",
+         text("is in a block of which %u threads wait at the barrier in line %d of %s, and %u have "
+              "returned without it",
               alive_, line_, file_, threads_ - alive_));
   const int results[] = {0, count_, count_ == int(waiting_), count_ > 0};
   result_ = results[how_];

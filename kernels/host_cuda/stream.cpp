@@ -40,6 +40,7 @@ struct Streams {  // never destroyed: threads may outlive main
   uint64_t next_id = 0;
   cudaStream_t legacy = nullptr;
   std::set<cudaStream_t> live;
+  std::vector<MomentPointer> last_of_destroyed;
   std::set<cudaEvent_t> events;
   std::vector<std::pair<uint64_t, std::string>> names{kNames};  // a ring of the last operations
   size_t next_name = 0;
@@ -92,6 +93,7 @@ void wait_for_moment(Lock& lock, MomentPointer moment) {
 }
 void wait_for_streams(Lock& lock, bool only_blocking) {
   std::vector<MomentPointer> moments;
+  if (!only_blocking) moments.swap(all.last_of_destroyed);
   for (cudaStream_t stream : all_streams())
     if (stream->blocking || !only_blocking) moments.push_back(stream->last);
   for (const MomentPointer& moment : moments) wait_for_moment(lock, moment);
@@ -195,7 +197,7 @@ cudaError_t cudaStreamCreate(cudaStream_t* stream) {
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {  // what is queued still runs
   Lock lock(all.mutex);
   if (!all.live.erase(stream)) return invalid();
-  find(nullptr)->waits.push_back(stream->last);  // so that a later free still waits for it
+  all.last_of_destroyed.push_back(stream->last);
   stream->closing = true;
   all.changed.notify_all();
   return cudaSuccess;

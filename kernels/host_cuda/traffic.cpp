@@ -14,7 +14,7 @@ constexpr int kWarpLanes = 32;
 constexpr uintptr_t kSector = 32, kBankBytes = 4, kBanks = 32;
 
 std::mutex mutex;
-std::deque<LaunchRecord> records;
+auto& records = *new std::deque<LaunchRecord>;
 
 // How many of `values` differ; sorts them.
 size_t distinct(uintptr_t* values, size_t count) {

@@ -8,6 +8,8 @@
 #include "engine/io/safetensors.h"
 #include "kernels/open_backend.h"
 #include "tests/deferred_device.h"
+#include "tests/devices.h"
+#include "tests/host_cuda_watch.h"
 #include "tests/temporary.h"
 
 namespace pneuma {
@@ -52,6 +54,24 @@ void check_equal_runs(const fs::path& a, const fs::path& b) {
   CHECK(metrics_of(a) == metrics_of(b));
 }
 
+TrainSettings small_settings(const testing::Temporary& folder) {
+  TrainSettings settings;
+  settings.data = (folder / "data").string();
+  settings.output = (folder / "run").string();
+  settings.num_layers = 10;
+  settings.base_width = 4;
+  settings.image_shape = "3,32,32";
+  settings.mini_batch_size = 4;
+  settings.threads = 1;
+  return settings;
+}
+
+TrainData resolved_data(TrainSettings& settings) {
+  std::vector<std::string> notes;
+  resolve(settings, &notes);
+  return load_train_data(settings);
+}
+
 }  // namespace
 
 TEST_CASE("killed after any step and resumed, a run ends with the same bits") {
@@ -62,24 +82,16 @@ TEST_CASE("killed after any step and resumed, a run ends with the same bits") {
   REQUIRE(bool(backend.device.set_threads(1)));
 
   for (const char* optimizer : {"sgd", "nag", "adam", "rmsprop"}) {
-    TrainSettings settings;
-    settings.data = (folder / "data").string();
+    TrainSettings settings = small_settings(folder);
     settings.output = (folder / "straight").string();
-    settings.num_layers = 10;
-    settings.base_width = 4;
-    settings.image_shape = "3,32,32";
     settings.augmentation_type = "crop";
     settings.use_weighted_loss = true;
-    settings.mini_batch_size = 4;
     settings.optimizer = optimizer;
     settings.learning_rate = 1e-3;
     settings.epochs = 1000;
     settings.max_steps = kSteps;
     settings.save_every = 3;  // so that most resumes take some steps again
-    settings.threads = 1;
-    std::vector<std::string> notes;
-    resolve(settings, &notes);
-    const TrainData data = load_train_data(settings);
+    const TrainData data = resolved_data(settings);
     REQUIRE(data.train.samples.size() >= 8);
 
     fs::remove_all(settings.output);
@@ -115,21 +127,14 @@ TEST_CASE("killed after any step and resumed, a run ends with the same bits") {
 TEST_CASE("a device that runs behind the host leaves the same files") {
   const testing::Temporary folder;
   write_phantoms(folder / "data", 24, 32, 3, 2);
-  TrainSettings settings;
-  settings.data = (folder / "data").string();
-  settings.num_layers = 10;
-  settings.base_width = 4;
-  settings.image_shape = "3,32,32";
+  TrainSettings settings = small_settings(folder);
   settings.augmentation_type = "crop";
   settings.mini_batch_size = 5;
   settings.last_batch = "keep";
   settings.epochs = 2;
   settings.save_every = 2;
-  settings.threads = 1;
   settings.output = (folder / "straight").string();
-  std::vector<std::string> notes;
-  resolve(settings, &notes);
-  const TrainData data = load_train_data(settings);
+  const TrainData data = resolved_data(settings);
   REQUIRE(data.train.samples.size() % 5 != 0);
   const auto train = [&](const Backend& backend, const std::string& name) {
     Trainer trainer(settings, data, backend);
@@ -146,25 +151,64 @@ TEST_CASE("a device that runs behind the host leaves the same files") {
   }
 }
 
+TEST_CASE("killed on host_cuda and resumed, a run ends with the same bits") {
+  if (!fs::exists(PNEUMA_BIN_DIR "/libpneuma_host_cuda.so")) return;
+  const testing::Temporary folder;
+  write_phantoms(folder / "data", 24, 32, 3, 2);
+  const Backend& backend = *testing::device_named("host_cuda");
+  testing::HostCudaWatch watch(backend);
+  TrainSettings settings = small_settings(folder);
+  settings.augmentation_type = "crop";
+  settings.max_steps = 5;
+  settings.save_every = 2;
+  const TrainData data = resolved_data(settings);
+  {
+    Trainer trainer(settings, data, backend);
+    const RunFolder run = RunFolder::create(settings.output);
+    write_file_atomically(run.file("settings.json"), nlohmann::json(settings).dump());
+    trainer.open(run, false);
+    trainer.run([&] {
+      if (trainer.position().steps == 4) copy_folder(settings.output, folder / "killed");
+      return 0;
+    });
+  }
+  {
+    Trainer trainer(settings, data, backend);
+    trainer.open(RunFolder::open(folder / "killed"), true);
+    CHECK(trainer.position().steps == 2);
+    trainer.run([] { return 0; });
+  }
+  check_equal_runs(settings.output, folder / "killed");
+  CHECK(watch.fault() == "");
+}
+
+TEST_CASE("a bad image ends a run after all steps before it are logged") {
+  const testing::Temporary folder;
+  write_phantoms(folder / "data", 24, 32, 3, 2);
+  TrainSettings settings = small_settings(folder);
+  settings.shuffle = false;
+  const TrainData data = resolved_data(settings);
+  REQUIRE(data.train.samples.size() >= 12);
+  write_file_atomically(data.train.root / data.train.samples[9].path, "nothing");  // in batch 2
+  testing::deferred::side_streams_at_once = false;
+  Trainer trainer(settings, data, testing::deferred::backend());
+  trainer.open(RunFolder::create(settings.output), false);
+  CHECK(testing::message_of(Exit::data, [&] { trainer.run([] { return 0; }); }) != "");
+  const std::vector<nlohmann::json> lines = metrics_of(settings.output);
+  REQUIRE(lines.size() == 2);
+  CHECK(lines[1]["step"] == 1);
+}
+
 TEST_CASE("a damaged last state falls back to the one before, and says so") {
   const testing::Temporary folder;
   write_phantoms(folder / "data", 24, 32, 3, 2);
   std::string why;
   const Backend& backend = *open_backend("cpu", &why);
   REQUIRE(bool(backend.device.set_threads(1)));
-  TrainSettings settings;
-  settings.data = (folder / "data").string();
-  settings.output = (folder / "run").string();
-  settings.num_layers = 10;
-  settings.base_width = 4;
-  settings.image_shape = "3,32,32";
-  settings.mini_batch_size = 4;
+  TrainSettings settings = small_settings(folder);
   settings.max_steps = 5;
   settings.save_every = 2;
-  settings.threads = 1;
-  std::vector<std::string> notes;
-  resolve(settings, &notes);
-  const TrainData data = load_train_data(settings);
+  const TrainData data = resolved_data(settings);
   {
     Trainer trainer(settings, data, backend);
     const RunFolder run = RunFolder::create(settings.output);

@@ -244,6 +244,34 @@ TEST_CASE("--dry_run says steps and memory, and makes nothing") {
   CHECK(!fs::exists(output));
 }
 
+TEST_CASE("--dry_run prints the choice for each convolution, in the form that --conv_table reads") {
+  if (!fs::exists(PNEUMA_BIN_DIR "/libpneuma_host_cuda.so")) return;
+  const Job& job = Job::get();
+  Temporary files;
+  const auto dry = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"--dry_run", "--device", "host_cuda"});
+    return run_program("train_cxr", job.flags(job.folder / "dry", more));
+  };
+  const Ran chosen = dry({});
+  INFO(chosen.err);
+  REQUIRE(chosen.exit == 0);
+  const std::string head = "convolutions, as --conv_table reads them\n";
+  REQUIRE(chosen.out.find(head) != std::string::npos);
+  std::string table = chosen.out.substr(chosen.out.find(head) + head.size());
+  const size_t at = table.find("algorithm 1 "), last = table.find("forward f32 x 8,32,32,3 ");
+  REQUIRE(at != std::string::npos);
+  CHECK(last != std::string::npos);
+  table.replace(table.find("algorithm 1 ", last), 12, "algorithm 0 ");
+  files.write("table", table);
+  const Ran forced = dry({"--conv_table", (files.path / "table").string()});
+  INFO(forced.err);
+  CHECK(forced.exit == 0);
+  CHECK(forced.out != chosen.out);
+  files.write("table", table + "forward\n");
+  const Ran refused = dry({"--conv_table", (files.path / "table").string()});
+  CHECK(refused.said(2, "train_cxr", "of the conv table: it must read: PASS DTYPE"));
+}
+
 TEST_CASE("a bad image fails, is skipped or is replaced, and is named") {
   const Job& job = Job::get();
   const fs::path data = job.folder / "damaged";
@@ -321,6 +349,24 @@ TEST_CASE("a resumed run wants the data that it began with") {
   std::ofstream(run / "split.json", std::ios::app) << " ";
   CHECK(run_program("train_cxr", {"--resume", run.string()})
             .said(3, "train_cxr", "another split than this run"));
+}
+
+TEST_CASE("settings of a run that an older program began are completed; damaged ones are refused") {
+  const Job& job = Job::get();
+  const fs::path run = job.folder / "older", file = run / "settings.json";
+  fs::copy(job.run, run, fs::copy_options::recursive);
+  Temporary files;
+  Json settings = Json::parse(files.read(file));
+  REQUIRE(settings.erase("conv_table") == 1);
+  std::ofstream(file) << settings;
+  const Ran ran = run_program("train_cxr", {"--resume", run.string()});
+  INFO(ran.err);
+  CHECK(ran.exit == 0);
+  CHECK(Json::parse(files.read(file))["conv_table"] == "");
+  for (const char* damaged : {"[]", R"({"epochs": "many"})", "{"}) {
+    std::ofstream(file) << damaged;
+    CHECK(run_program("train_cxr", {"--resume", run.string()}).said(3, "train_cxr", "is damaged"));
+  }
 }
 
 TEST_CASE("eval_cxr leaves a run's own answers alone") {

@@ -4,9 +4,13 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <fstream>
 #include <map>
 #include <stdexcept>
+#include <string>
 
 using namespace pneuma::ladder;
 
@@ -60,6 +64,26 @@ TEST_CASE("a rung that does nothing is not taken for right") {
     lazy.run = [] { return pneuma::Status{}; };
     CHECK_MESSAGE(!machine.measure(ladder, lazy).check.within(), ladder.name);
   }
+}
+
+TEST_CASE("the README has the figures of today") {
+  std::ifstream readme(std::string(PNEUMA_SOURCE_DIR) + "/bench/ladder/README.md");
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(readme, line);) lines.push_back(line);
+  for (const Ladder& ladder : ladders())
+    for (const auto& [name, f] : climb(ladder)) {
+      if (f.launches == 0) continue;  // in a library
+      char rest[128];
+      std::snprintf(rest, sizeof rest, " | %d | %s / %s | %s | %.2f | %.0f%% | %s | %d |",
+                    int(f.launches), counted(f.bytes_read).c_str(),
+                    counted(f.bytes_written).c_str(), counted(f.sectors).c_str(), spread(f),
+                    100 * double(f.wide_accesses) / double(f.accesses),
+                    counted(f.bank_conflicts).c_str(), int(f.barriers));
+      const bool stands = std::any_of(lines.begin(), lines.end(), [&](const std::string& line) {
+        return line.starts_with("| " + name + " | ") && line.ends_with(rest);
+      });
+      CHECK_MESSAGE(stands, ladder.name << ": | " << name << " | ..." << rest);
+    }
 }
 
 TEST_CASE("what the rungs of the reduction gain") {

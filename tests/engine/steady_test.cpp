@@ -2,6 +2,7 @@
 // asked for, and what host and device do side by side gives the bits of one after the other.
 #include <doctest/doctest.h>
 
+#include <memory>
 #include <numeric>
 #include <optional>
 
@@ -104,7 +105,8 @@ TEST_CASE("a steady step allocates nothing and waits for nothing but the step be
   for (const Backend* backend : every_device()) {
     CAPTURE(std::string(backend->name));
     testing::HostCudaWatch watch(*backend);
-    Loop loop(*backend);
+    auto made = std::make_unique<Loop>(*backend);
+    Loop& loop = *made;
     for (int i = 0; i < kWarmUp; ++i) loop.step();
     const Counts counts = loop.ctx.counts;
     const int64_t allocations = loop.ctx.allocations();
@@ -122,6 +124,33 @@ TEST_CASE("a steady step allocates nothing and waits for nothing but the step be
     CHECK(after.host_synchronizations == before.host_synchronizations + 2 * kSteady * counted);
     loop.finish();
     CHECK(watch.fault() == "");
+    made.reset();
+    CHECK(watch.leaks() == 0);
+  }
+}
+
+TEST_CASE("what host_cuda finds is what the error says: kernel, block, thread, whose memory") {
+  for (const Backend* backend : every_device()) {
+    if (std::string(backend->name) != "host_cuda") continue;
+    testing::HostCudaWatch watch(*backend);
+    Context ctx(*backend);
+    const Tensor t = ctx.persistent({100}, Dtype::f32);
+    View view = t.view();
+    ctx.run(&Kernels::fill, {view, 1});
+    CHECK_NOTHROW(ctx.synchronize());
+    view.dims[0] = 101;
+    ctx.run(&Kernels::fill, {view, 1});
+    std::string said;
+    try {
+      ctx.synchronize();
+    } catch (const Error& error) {
+      said = error.what();
+    }
+    for (const char* words :
+         {"on device host_cuda: pneuma::cuda::", "fill_kernel<float>: block (", "thread (",
+          "writes 4 bytes at ", "behind the end of allocation ", " of 400 bytes"})
+      CHECK_MESSAGE(said.find(words) != said.npos, std::string(words), " is not in: ", said);
+    watch.clear();
   }
 }
 

@@ -79,6 +79,17 @@ __global__ void unwritten_shared_kernel(float* y, bool all) {
   __syncthreads();
   y[threadIdx.x] = values[31 - threadIdx.x];
 }
+template <class T>
+__global__ void exchange_kernel(T* x) {
+  __shared__ T values[64], first;
+  values[threadIdx.x] = x[threadIdx.x];
+  if (threadIdx.x == 0) first = x[0];
+  __syncthreads();
+  x[threadIdx.x] = threadIdx.x ? values[64 - threadIdx.x] : first;
+}
+template __global__ void exchange_kernel(float*);
+template __global__ void exchange_kernel(__half*);
+template __global__ void exchange_kernel(__half2*);
 __global__ void transpose_kernel(const float* x, float* y, int pitch) {
   float* tile = cuda::dynamic_shared<float>();
   tile[threadIdx.y * pitch + threadIdx.x] = x[threadIdx.y * 32 + threadIdx.x];

@@ -17,10 +17,12 @@ void read_double_kernel(const char* x, double* y);       // *y = *(double*)x
 void spin_kernel(float* y, int turns);                   // takes its time, then y[0] += 1
 void add_one_kernel(float* y, int n);
 
-void reverse_kernel(float* x, bool barrier);  // 256 threads turn x around in shared memory
-void dynamic_kernel(float* x, int at);        // dynamic shared memory, touched up to `at`
-void static_bounds_kernel(float* y, int at);  // reads word `at` of an array of 8 between others
+void reverse_kernel(float* x, bool barrier);       // 256 threads turn x around in shared memory
+void dynamic_kernel(float* x, int at);             // dynamic shared memory, touched up to `at`
+void static_bounds_kernel(float* y, int at);       // reads word `at` of an array of 8 between two
 void unwritten_shared_kernel(float* y, bool all);  // all: every word is written before it is read
+template <class T>
+void exchange_kernel(T* x);  // 64 threads turn all but x[0] around, in an array and a scalar of T
 void transpose_kernel(const float* x, float* y, int pitch);  // 32 x 32 through shared memory
 void warp_order_kernel(float* y, bool sync);  // neighbours in a warp exchange in shared memory
 void divergent_kernel(int* y, int how);       // 0: no fault, 1: another barrier, 2: return, 3: warp

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cuda/chip.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/host_cuda/host_cuda.h"
 #include "kernels/reference/dispatch.h"
@@ -395,6 +396,20 @@ TEST_CASE("libraries name what they touch") {
   }
   cudaStreamDestroy(one);
   cudaStreamDestroy(other);
+}
+
+TEST_CASE("a build that is too new for its chip, or a chip too old for any, says so") {
+  const auto said = [](int major, int minor, int cuda, size_t cudnn) {
+    const char* why = pneuma::cuda::why_not_on(major, minor, cuda, cudnn);
+    return std::string(why ? why : "");
+  };
+  CHECK(said(7, 0, 12090, 91002) == "");
+  CHECK(said(7, 0, 12000, 8907) == "");
+  CHECK(said(7, 5, 13000, 91400) == "");
+  CHECK(said(10, 0, 13000, 91400) == "");
+  CHECK(said(7, 0, 13000, 91002).find("build with CUDA 12") != std::string::npos);
+  CHECK(said(7, 0, 12090, 91100).find("9.10.2 is the last") != std::string::npos);
+  CHECK(said(6, 1, 12090, 91002).find("older than sm_70") != std::string::npos);
 }
 
 TEST_CASE("the table of choices") {

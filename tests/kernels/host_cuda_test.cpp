@@ -1,115 +1,17 @@
-// host_cuda runs kernels as CUDA would, and finds each kind of fault where one is planted.
-#include "kernels/host_cuda/host_cuda.h"
+// host_cuda runs kernels as CUDA would, behind the host, and counts what they do. The faults that
+// it finds are in host_cuda_faults_test.cpp.
+#include "tests/kernels/host_cuda.h"
 
 #include <doctest/doctest.h>
 
-#include <cmath>
+#include <algorithm>
 #include <cstring>
-#include <numeric>
 #include <string>
 #include <vector>
 
-#include "tests/kernels/host_cuda.h"
+#include "tests/kernels/host_cuda_runtime.h"
 
-using namespace pneuma::host_cuda;
 using namespace pneuma::test;
-
-namespace {
-
-// A test starts without faults and must end without: each that it planted, it takes.
-struct Runtime {
-  explicit Runtime(Settings wanted = {}) {
-    clear_faults();
-    take_launches();
-    set_settings(wanted);
-  }
-  ~Runtime() {
-    cudaDeviceSynchronize();
-    for (const Fault& f : faults()) FAIL_CHECK(f.sentence);
-    clear_faults();
-    set_settings({});
-  }
-};
-
-template <class T>
-struct Memory {
-  explicit Memory(size_t count) : count(count) {
-    REQUIRE(cudaMalloc(&data, count * sizeof(T)) == cudaSuccess);
-  }
-  Memory(size_t count, T value) : Memory(std::vector<T>(count, value)) {}
-  explicit Memory(const std::vector<T>& values) : Memory(values.size()) {
-    cudaMemcpy(data, values.data(), count * sizeof(T), cudaMemcpyHostToDevice);
-  }
-  ~Memory() { cudaFree(data); }
-  Memory(const Memory&) = delete;
-  std::vector<T> values() const {
-    std::vector<T> to(count);
-    cudaMemcpy(to.data(), data, count * sizeof(T), cudaMemcpyDeviceToHost);
-    return to;
-  }
-  operator T*() const { return data; }
-  T* data = nullptr;
-  size_t count;
-};
-
-struct Stream {
-  explicit Stream(unsigned flags = cudaStreamNonBlocking) {
-    cudaStreamCreateWithFlags(&stream, flags);
-  }
-  ~Stream() { cudaStreamDestroy(stream); }
-  operator cudaStream_t() const { return stream; }
-  cudaStream_t stream;
-};
-struct Event {
-  Event() { cudaEventCreate(&event); }
-  ~Event() { cudaEventDestroy(event); }
-  operator cudaEvent_t() const { return event; }
-  cudaEvent_t event;
-};
-
-struct Where {
-  dim3 grid = 1, block = 1;
-  size_t shared = 0;
-  cudaStream_t stream = nullptr;
-};
-template <class... P, class... A>
-cudaError_t start(const Where& where, void (*kernel)(P...), A... arguments) {
-  cudaLaunchConfig_t config;
-  config.gridDim = where.grid;
-  config.blockDim = where.block;
-  config.dynamicSmemBytes = where.shared;
-  config.stream = where.stream;
-  return cudaLaunchKernelEx(&config, kernel, arguments...);
-}
-
-// Waits, and takes the faults: REQUIRES that there is exactly one, of this kind, which says
-// `words`.
-void expect_fault(FaultKind kind, cudaError_t error, std::vector<std::string> words) {
-  CHECK(cudaDeviceSynchronize() == error);
-  const std::vector<Fault> found = faults();
-  clear_faults();
-  REQUIRE_MESSAGE(found.size() == 1, (found.empty() ? "no fault" : found[1].sentence));
-  CHECK(int(found[0].kind) == int(kind));
-  for (const std::string& word : words)
-    CHECK_MESSAGE(std::string(found[0].sentence).find(word) != std::string::npos, found[0].sentence,
-                  " lacks ", word);
-  CHECK(cudaDeviceSynchronize() == cudaSuccess);
-}
-
-LaunchRecord record_of_last() {
-  cudaDeviceSynchronize();
-  const std::vector<LaunchRecord> all = take_launches();
-  REQUIRE(!all.empty());
-  return all.back();
-}
-
-std::vector<float> numbers(int n) {
-  std::vector<float> v(size_t(n), 0.f);
-  std::iota(v.begin(), v.end(), 0.f);
-  return v;
-}
-
-}  // namespace
 
 TEST_CASE("threads and blocks know their places") {
   Runtime runtime;
@@ -138,6 +40,18 @@ TEST_CASE("shared memory, static and dynamic") {
   CHECK(x.values()[255] == 0);
   start({1, 32, 48 << 10}, dynamic_kernel, x.data, (48 << 10) / 4 - 1);
   CHECK(x.values()[0] == (48 << 10) / 4 - 1);
+}
+
+TEST_CASE_TEMPLATE("shared memory of any type, in kernels that are templates", T, float, __half,
+                   __half2) {
+  Runtime runtime({.count_traffic = true});
+  std::vector<T> values(64);
+  for (size_t i = 0; i < values.size(); ++i) std::memset(&values[i], int(i), sizeof(T));
+  const Memory<T> x(values);
+  start({1, 64}, exchange_kernel<T>, x.data);
+  CHECK(record_of_last().static_shared == 65 * sizeof(T));
+  const std::vector<T> got = x.values();
+  for (size_t i = 0; i < 64; ++i) CHECK(!std::memcmp(&got[i], &values[(64 - i) % 64], sizeof(T)));
 }
 
 TEST_CASE("barriers that count") {
@@ -295,115 +209,6 @@ TEST_CASE("matrix products of fragments") {
   }
 }
 
-TEST_CASE("faults: out of bounds, behind, before and far away; use after free; host memory") {
-  Runtime runtime;
-  Memory<float> y(10, 0.f);
-  start({}, write_kernel, y.data, int64_t(9), 1.f);
-  start({}, write_kernel, y.data, int64_t(10), 1.f);
-  expect_fault(FaultKind::out_of_bounds, cudaErrorIllegalAddress,
-               {"pneuma::test::write_kernel: block (0,0,0), thread (0,0,0) writes 4 bytes",
-                "0 bytes behind the end of allocation", "of 40 bytes"});
-  start({}, write_kernel, y.data, int64_t(-1), 1.f);
-  expect_fault(FaultKind::out_of_bounds, cudaErrorIllegalAddress, {"4 bytes before allocation"});
-  start({}, write_kernel, y.data, int64_t(1) << 20, 1.f);
-  expect_fault(FaultKind::out_of_bounds, cudaErrorIllegalAddress, {"behind the end"});
-  CHECK(y.values()[9] == 1);  // and the bad writes did not happen
-  start({.block = 64}, read_kernel, (const float*)y.data, int64_t(12), y.data);
-  expect_fault(FaultKind::out_of_bounds, cudaErrorIllegalAddress, {"reads 4 bytes"});
-
-  float* gone = nullptr;
-  cudaMalloc(&gone, 4);
-  cudaFree(gone);
-  start({}, write_kernel, gone, int64_t(0), 1.f);
-  expect_fault(FaultKind::use_after_free, cudaErrorIllegalAddress, {"which was freed"});
-  static float of_host;
-  start({}, write_kernel, &of_host, int64_t(0), 1.f);
-  expect_fault(FaultKind::host_memory, cudaErrorIllegalAddress, {"memory of the host"});
-  CHECK(of_host == 0);
-  CHECK(cudaMemcpy(y.data, numbers(11).data(), 44, cudaMemcpyHostToDevice) ==
-        cudaErrorIllegalAddress);
-  expect_fault(FaultKind::out_of_bounds, cudaErrorIllegalAddress, {"copy to the device"});
-  y.data[10] = 3;  // unseen
-  expect_fault(FaultKind::out_of_bounds, cudaErrorIllegalAddress, {"just outside of allocation"});
-}
-
-TEST_CASE("faults: misaligned") {
-  Runtime runtime;
-  const Memory<char> x(32, 0);
-  const Memory<double> y(1);
-  start({}, read_double_kernel, (const char*)x.data + 8, y.data);
-  start({}, read_double_kernel, (const char*)x.data + 4, y.data);
-  expect_fault(FaultKind::misaligned, cudaErrorMisalignedAddress, {"not a multiple of 8"});
-  start({}, copy_kernel, (const uint4*)(x.data + 8), (uint4*)x.data, 1);
-  expect_fault(FaultKind::misaligned, cudaErrorMisalignedAddress, {"not a multiple of 16"});
-}
-
-TEST_CASE("faults: never written, device, copies, shared") {
-  Runtime runtime;
-  const Memory<float> x(4), y(4), z(32);
-  start({}, write_kernel, x.data, int64_t(0), 1.f);
-  start({}, read_kernel, (const float*)x.data, int64_t(0), y.data);
-  start({}, read_kernel, (const float*)x.data, int64_t(1), y.data);
-  expect_fault(FaultKind::unwritten, cudaErrorLaunchFailure, {"read_kernel", "at byte 4"});
-  x.values();
-  expect_fault(FaultKind::unwritten, cudaErrorLaunchFailure, {"copy to the host", "at byte 4"});
-  cudaMemcpy(y.data, x.data, 16, cudaMemcpyDeviceToDevice);  // carries what is known along
-  start({}, read_kernel, (const float*)y.data, int64_t(0), z.data);
-  start({}, read_kernel, (const float*)y.data, int64_t(2), z.data);
-  expect_fault(FaultKind::unwritten, cudaErrorLaunchFailure, {"at byte 8"});
-  cudaMemset(x.data, 0, 16);
-  x.values();
-  start({1, 32}, unwritten_shared_kernel, z.data, true);
-  start({1, 32}, unwritten_shared_kernel, z.data, false);
-  expect_fault(FaultKind::unwritten, cudaErrorLaunchFailure, {"thread (24,0,0)", "values byte 28"});
-}
-
-TEST_CASE("faults: shared memory, races and bounds") {
-  Runtime runtime;
-  const Memory<float> x(numbers(256));
-  start({1, 256}, reverse_kernel, x.data, true);
-  start({1, 256}, reverse_kernel, x.data, false);
-  cudaDeviceSynchronize();
-  bool race = false;
-  for (const Fault& f : faults())  // whoever reads early also reads what nobody wrote
-    if (f.kind == FaultKind::shared_race)
-      race = std::strstr(f.sentence, "turned byte");
-    else
-      CHECK(int(f.kind) == int(FaultKind::unwritten));
-  CHECK(race);
-  clear_faults();
-  start({1, 32}, warp_order_kernel, x.data, true);
-  start({1, 32}, warp_order_kernel, x.data, true);
-  cudaDeviceSynchronize();
-  start({1, 32}, warp_order_kernel, x.data, false);
-  cudaDeviceSynchronize();
-  race = false;
-  for (const Fault& f : faults()) race = race || f.kind == FaultKind::shared_race;
-  CHECK(race);
-  clear_faults();
-  start({1, 32}, static_bounds_kernel, x.data, 7);
-  start({1, 32}, static_bounds_kernel, x.data, -(1 << 20));
-  expect_fault(FaultKind::host_memory, cudaErrorIllegalAddress, {"memory of the host"});
-  start({1, 32, 64}, dynamic_kernel, x.data, 15);
-  start({1, 32, 64}, dynamic_kernel, x.data, 16);
-  expect_fault(FaultKind::out_of_bounds, cudaErrorIllegalAddress, {"dynamic shared memory of 64"});
-}
-
-TEST_CASE("faults: divergent barriers") {
-  Runtime runtime;
-  const Memory<int> y(64);
-  start({1, 64}, divergent_kernel, y.data, 0);
-  for (int v : y.values()) CHECK((v == 0 || v == 32));
-  start({1, 64}, divergent_kernel, y.data, 1);
-  expect_fault(FaultKind::divergent_barrier, cudaErrorLaunchFailure,
-               {"waits at the barrier in line"});
-  start({1, 64}, divergent_kernel, y.data, 2);
-  expect_fault(FaultKind::divergent_barrier, cudaErrorLaunchFailure,
-               {"1 have returned without it"});
-  start({1, 64}, divergent_kernel, y.data, 3);
-  expect_fault(FaultKind::divergent_barrier, cudaErrorLaunchFailure, {"lanes"});
-}
-
 TEST_CASE("streams run behind the host, and in order") {
   Runtime runtime;
   const Memory<float> y(1, 0.f);
@@ -441,83 +246,6 @@ TEST_CASE("pageable memory is read at the call, pinned memory when its turn come
   CHECK(y.values()[0] == 1);
   CHECK(z.values()[0] == 2);
   cudaFreeHost(pinned);
-}
-
-TEST_CASE("faults: two streams on the same memory, with and without an event") {
-  Runtime runtime;
-  Memory<float> x(1, 0.f), y(1, 0.f);
-  Stream a, b;
-  Event event;
-  auto write_a = [&] { start({.stream = a}, write_kernel, x.data, int64_t(0), 1.f); };
-  auto read_b = [&] {
-    start({.stream = b}, read_kernel, (const float*)x.data, int64_t(0), y.data);
-  };
-  SUBCASE("an event orders them") {
-    write_a();
-    cudaEventRecord(event, a);
-    cudaStreamWaitEvent(b, event);
-    read_b();
-    CHECK(cudaDeviceSynchronize() == cudaSuccess);
-  }
-  SUBCASE("the host orders them") {
-    write_a();
-    cudaStreamSynchronize(a);
-    read_b();
-    cudaStreamSynchronize(b);
-    write_a();
-    CHECK(cudaDeviceSynchronize() == cudaSuccess);
-  }
-  SUBCASE("read after write") {
-    write_a();
-    cudaEventRecord(event, b);  // of the wrong stream
-    cudaStreamWaitEvent(b, event);
-    read_b();
-    expect_fault(FaultKind::dependency, cudaErrorLaunchFailure, {"nothing orders the two"});
-  }
-  SUBCASE("write after read") {
-    read_b();
-    write_a();
-    expect_fault(FaultKind::dependency, cudaErrorLaunchFailure, {"of another stream uses"});
-  }
-  SUBCASE("copies count, pinned memory counts") {
-    float* pinned = nullptr;
-    cudaMallocHost(&pinned, 4);
-    cudaMemcpyAsync(pinned, x.data, 4, cudaMemcpyDeviceToHost, a);
-    cudaMemcpyAsync(y.data, pinned, 4, cudaMemcpyHostToDevice, b);
-    expect_fault(FaultKind::dependency, cudaErrorLaunchFailure, {"pinned allocation"});
-    cudaFreeHost(pinned);
-  }
-  SUBCASE("the default stream waits for blocking streams, and they for it") {
-    Stream blocking(cudaStreamDefault);
-    start({.stream = blocking}, write_kernel, x.data, int64_t(0), 1.f);
-    start({}, read_kernel, (const float*)x.data, int64_t(0), y.data);
-    start({.stream = blocking}, write_kernel, x.data, int64_t(0), 2.f);
-    CHECK(cudaDeviceSynchronize() == cudaSuccess);
-    CHECK(y.values()[0] == 1);
-  }
-  SUBCASE("freeing waits, as the real one does") {
-    float* memory = nullptr;
-    cudaMalloc(&memory, 4);
-    start({.stream = a}, write_kernel, memory, int64_t(0), 1.f);
-    cudaFree(memory);
-    CHECK(cudaStreamQuery(a) == cudaSuccess);
-    CHECK(faults().empty());
-  }
-}
-
-TEST_CASE("faults: leaks") {
-  Runtime runtime;
-  CHECK(find_leaks() == 0);
-  void* memory = nullptr;
-  cudaMalloc(&memory, 100);
-  {
-    Stream stream;
-    CHECK(find_leaks() == 2);
-    CHECK(faults().size() == 2);
-  }
-  cudaFree(memory);
-  clear_faults();
-  CHECK(find_leaks() == 0);
 }
 
 TEST_CASE("a library's work runs in stream order, with its memory checked") {
@@ -583,11 +311,4 @@ TEST_CASE("counters: allocations, waits, launches; and the table that other prog
   CHECK(control->faults(&fault, 1) == 1);
   control->clear_faults();
   CHECK(control->faults(&fault, 1) == 0);
-}
-
-TEST_CASE("checks can be switched off, each") {
-  Runtime runtime({.checks = check_all & ~uint32_t(check_unwritten)});
-  const Memory<float> x(2), y(2);
-  start({}, read_kernel, (const float*)x.data, int64_t(1), y.data);
-  CHECK(cudaDeviceSynchronize() == cudaSuccess);
 }

@@ -186,7 +186,7 @@ OpCase optimizer(OptimizerKind kind, const char* what, OptimizerSettings setting
                  double loss_scale, bool bad = false) {
   settings.kind = kind;
   std::vector<Input> inputs;
-  for (const Shape& s : {Shape{5, 7}, Shape{1}, Shape{3, 3, 2, 9}, Shape{1000}}) {
+  for (const Shape& s : {Shape{5, 7}, Shape{1}, Shape{3, 3, 2, 9}, Shape{4099}}) {
     inputs.push_back(master(s, normal()));
     inputs.push_back({s, normal(0, loss_scale)});
   }
@@ -293,20 +293,33 @@ std::vector<OpCase> op_cases() {
     cases.push_back(batch_norm(fused, {2, 3, 5, 19}, true, false));
     cases.push_back(batch_norm(fused, {2, 3, 5, 32}, false, false));
   }
-  // One pass over E[x^2] - mean^2 fails this one. x itself holds 1e3 eps, which y shows.
-  cases.push_back(batch_norm(Fused::plain, {4, 32, 32, 8}, true, true, normal(1e3, 1), 2e3));
-  cases.back().name += " mean 1e3";
-  cases.back().smooth = false;  // differences drown in the rounding of x
+  // More channels than stand side by side in a block, the last of them with few; more chunks of
+  // rows than a block joins at a time.
+  cases.push_back(batch_norm(Fused::add_relu, {1, 3, 5, 328}));
+  cases.push_back(batch_norm(Fused::add_relu, {2, 3, 5, 328}, true, false));
+  cases.push_back(batch_norm(Fused::relu, {4, 33, 33, 3}));
+  // One pass over E[x^2] - mean^2 fails these. x itself holds `mean` eps, which y shows.
+  for (const double mean : {1e3, 1e4}) {
+    cases.push_back(
+        batch_norm(Fused::plain, {4, 32, 32, 8}, true, true, normal(mean, 1), mean / 4));
+    cases.back().name += fmt::format(" mean 1e{}", mean > 1e3 ? 4 : 3);
+    cases.back().smooth = false;  // differences drown in the rounding of x
+  }
   cases.push_back(max_pool({2, 9, 7, 5}, 3, 2, 1));
   cases.push_back(max_pool({1, 8, 8, 32}, 3, 2, 1));
   cases.push_back(max_pool({2, 8, 8, 32}, 3, 2, 1, true));
   cases.push_back(max_pool({2, 7, 6, 3}, 2, 2, 0));
   cases.push_back(max_pool({1, 5, 5, 17}, 3, 1, 1));
+  cases.push_back(max_pool({2, 35, 37, 3}, 3, 2, 1));  // several tiles, down and across
+  cases.push_back(max_pool({1, 5, 4, 72}, 3, 2, 1));
   cases.push_back(average({2, 7, 7, 33}));
+  cases.push_back(average({2, 5, 7, 72}));
   cases.push_back(average({3, 1, 1, 5}));
   cases.push_back(linear(4, 33, 14));
   cases.push_back(linear(3, 512, 14));
   cases.push_back(linear(1, 16, 1));
+  cases.push_back(linear(37, 24, 14));
+  cases.push_back(linear(9, 12, 67));
   const auto relu = [](Context& ctx, const Tensor& a, const Tensor&) { return ops::relu(ctx, a); };
   const auto sigmoid = [](Context& ctx, const Tensor& a, const Tensor&) {
     return ops::sigmoid(ctx, a);
@@ -331,16 +344,21 @@ std::vector<OpCase> op_cases() {
   cases.push_back(pointwise("add to itself", shape, normal(), twice));
   cases.push_back(pointwise("multiply", shape, normal(), ops::multiply));
   cases.push_back(pointwise("square", shape, normal(), square));
+  cases.push_back(pointwise("multiply", {5, 421}, normal(), ops::multiply));  // several blocks
   cases.push_back(sigmoid_loss("", 4, 14, normal(0, 2), false, false));
   cases.push_back(sigmoid_loss("weighted, unknown labels", 5, 14, normal(0, 2), true, true));
   cases.push_back(sigmoid_loss("far out", 16, 14, uniform(-80, 80), true, true));
   cases.push_back(sigmoid_loss("loss scale 1024", 3, 5, normal(), true, true, 1024));
+  cases.push_back(sigmoid_loss("weighted, unknown labels", 41, 14, normal(0, 2), true, true));
   cases.push_back(softmax_loss("", 5, 14, normal(0, 2)));
+  cases.push_back(softmax_loss("", 19, 40, normal(0, 2)));
   cases.push_back(softmax_loss("far out", 7, 3, uniform(-80, 80)));
   cases.push_back(
       augment("colour", {{0, 12, 11, 3, 0, 0, 0}, {0, 9, 10, 3, 1, 3, 1}}, {2, 8, 7, 3}));
   cases.push_back(
       augment("gray", {{0, 8, 17, 1, 0, 0, 0}, {0, 30, 20, 1, 22, 3, 1}}, {2, 8, 17, 3}));
+  cases.push_back(
+      augment("gray", {{0, 23, 49, 1, 1, 0, 0}, {0, 22, 50, 1, 0, 2, 1}}, {2, 22, 48, 3}));
   cases.push_back(augment("gray to one", {{0, 6, 5, 1, 1, 1, 1}}, {1, 4, 4, 1}));
   // Numbers of few bits, so that no place between two pixels is rounded.
   AugmentItem turned{0, 14, 13, 3, 2, 1, 1, -20, 30, 50, 1};
@@ -358,12 +376,16 @@ std::vector<OpCase> op_cases() {
                               {.learning_rate = 0.01, .weight_decay = 0.1, .clip_norm = 3}, 1024));
     cases.push_back(optimizer(kind, "a bad step", {.learning_rate = 0.01}, 8, true));
   }
-  for (const double value : {0.0, -1.5}) cases.push_back(fill({3, 37}, value));
-  for (const bool to_master : {false, true})
-    for (const bool add : {false, true}) cases.push_back(convert({3, 37}, add, to_master));
+  for (const Shape& s : {Shape{3, 37}, Shape{5, 421}}) {
+    for (const double value : {0.0, -1.5}) cases.push_back(fill(s, value));
+    for (const bool to_master : {false, true})
+      for (const bool add : {false, true}) cases.push_back(convert(s, add, to_master));
+  }
   cases.push_back(resize({2, 9, 13, 1}, 5, 7, true));
   cases.push_back(resize({1, 6, 5, 3}, 17, 11, true));
   cases.push_back(resize({1, 40, 33, 4}, 11, 8, false));
+  cases.push_back(resize({1, 3, 300, 1}, 2, 150, true));
+  cases.push_back(resize({1, 120, 1300, 1}, 2, 20, true));  // a hundred and more taps
   return cases;
 }
 

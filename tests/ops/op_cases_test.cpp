@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <fstream>
 #include <limits>
 #include <map>
@@ -25,6 +26,7 @@ const Backend& backend(const std::string& name) { return *device_named(name); }
 
 // A backend's device whose blocks stand between guards, and begin as NaN: a stray write and an
 // element that nobody wrote both show.
+constexpr double kHostCudaSeconds = 240;  // of processors' time, for all cases
 constexpr size_t kGuard = 64;
 constexpr uint8_t kGuardByte = 0xA5;
 const Device* guarded_device = nullptr;
@@ -235,6 +237,7 @@ TEST_CASE("every backend follows the oracle, writes all of its results and nothi
   if (isa_missing()) return;
   for (const std::string& name : backends()) {
     const Backend b = guarded(backend(name));
+    const std::clock_t begin = std::clock();
     for (const OpCase& c : op_cases()) {
       for (const Precision* precision : policies()) {
         for (const Use use : {Use::once, Use::twice}) {
@@ -262,6 +265,9 @@ TEST_CASE("every backend follows the oracle, writes all of its results and nothi
         }
       }
     }
+    if (name != "host_cuda") continue;
+    CHECK(double(std::clock() - begin) / CLOCKS_PER_SEC <= kHostCudaSeconds);
+    CHECK(HostCudaWatch(backend(name)).leaks() == 0);
   }
 }
 

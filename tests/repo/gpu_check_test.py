@@ -19,11 +19,12 @@ echo "device $PNEUMA_DEVICE: @OP@"; exit @OP_CODE@
 END
 cat > "$2/bin/bench_kernels" <<'END'
 #!/usr/bin/env bash
+[[ $3 == --json && "$*" == *"--size 224 --runs 100 --filter ^("* ]] || exit 2
 echo '{"results": [{"case": "batch_norm_forward relu", "of_copy": @SHARE@}, {"case": "linear"}]}' > "$4"
 END
 cat > "$2/bin/bench_train_step" <<'END'
 #!/usr/bin/env bash
-echo '{"images_per_second": 400.0, "peak_memory_bytes": 1073741824}'
+echo '{"images_per_second": 400.0, "peak_memory_bytes": 7, "device_memory_bytes": 1073741824}'
 END
 chmod +x "$2"/*/*
 """
@@ -49,7 +50,7 @@ def case(arguments, code, *wanted, share=0.9, op="30 cases", op_code=0, absent=(
         # -S: nothing that is installed here, no PyTorch either.
         done = subprocess.run([folder / "bin/python3", "-S", folder / "bench/gpu_check.py", *arguments]
                               if arguments[:1] != ["gpu-check"] else [folder / "pneuma", *arguments],
-                              env={"PATH": str(folder / "bin"), "HOME": name}, cwd=folder,
+                              env={"PATH": str(folder / "bin"), "HOME": name, "CUDA_HOME": name}, cwd=folder,
                               capture_output=True, text=True)
         out = done.stdout + done.stderr
         report = folder / "build/gpu_check/report"
@@ -79,6 +80,10 @@ case([], 1, "op cases: FAILED: exit 1; device cuda: batch_norm differs", op="bat
      nvidia_smi=GPU)
 case([], 1, "| 0.70 | 0.85 | MISSED |", share=0.7, nvidia_smi=GPU)
 case([], 4, "configure: FAILED: exit 1; no nvcc", nvidia_smi=GPU, cmake="echo no nvcc; exit 1")
-case(["--minutes", "0.1"], 4, "configure: skipped: not finished within its", nvidia_smi=GPU,
+case([], 4, "configure: FAILED: exit 1; CMake Error at x:1 (message): there is no cuDNN (all", nvidia_smi=GPU,
+     cmake="printf '%s\\n' '-- looks' 'CMake Error at x:1 (message):' '  there is no cuDNN' '' incomplete; exit 1")
+case([], 4, "configure: FAILED: CUDA 13 does not compile for sm_70", nvidia_smi=GPU,
+     nvcc="echo Build cuda_13.0.r13.0/compiler.1")
+case(["--minutes", "0.4"], 4, "configure: skipped: not finished within its", nvidia_smi=GPU,
      cmake="sleep 60")
 finish(faults)
