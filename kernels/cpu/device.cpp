@@ -17,6 +17,7 @@
 namespace pneuma {
 namespace {
 
+#define PN_HAS __builtin_cpu_supports
 struct InstructionSet {
   const char* name;
   bool (*present)();
@@ -25,16 +26,10 @@ struct InstructionSet {
 const InstructionSet kInstructionSets[] = {
     {"avx512",
      [] {
-       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+       return PN_HAS("avx512f") && PN_HAS("avx512bw") && PN_HAS("avx512dq") && PN_HAS("avx512vl");
      },
      avx512::kernels},
-    {"avx2",
-     [] {
-       return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-              __builtin_cpu_supports("f16c");
-     },
-     avx2::kernels},
+    {"avx2", [] { return PN_HAS("avx2") && PN_HAS("fma") && PN_HAS("f16c"); }, avx2::kernels},
     {"baseline", [] { return true; }, baseline::kernels},
 };
 

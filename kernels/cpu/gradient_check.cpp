@@ -17,17 +17,12 @@ struct Partial {
 template <class T>
 PN_INLINE double sum_of_squares(const T* gradient, Range range) {
   double lanes[kLanes] = {};
-  float buffer[kLanes];
-  int64_t i = range.begin;
-  for (; i + kLanes <= range.end; i += kLanes) {
-    const float* g = read(gradient + i, kLanes, buffer);
+  for_vectors(range.begin, range.end, [&](int64_t i, auto n) {
+    float g[kLanes];
+    store(g, load(gradient + i, n), Full{});
 #pragma omp simd
     for (int k = 0; k < kLanes; ++k) lanes[k] += double(g[k]) * double(g[k]);
-  }
-  for (; i < range.end; ++i) {
-    const double g = double(number(gradient + i));
-    lanes[0] += g * g;
-  }
+  });
   double sum = 0;
   for (int k = 0; k < kLanes; ++k) sum += lanes[k];
   return sum;

@@ -2,7 +2,7 @@
 #include "kernels/cpu/convolution.h"
 #include "kernels/cpu/device.h"
 #include "kernels/cpu/onednn.h"
-#include "kernels/half.h"
+#include "kernels/cpu/table.h"
 
 namespace pneuma::onednn {
 namespace {
@@ -31,12 +31,6 @@ Status check(const View& x, const View& w, const View& y, Shape* s) {
 }
 bool bias_fits(const View& b, const Shape& s) {
   return !b || (b.rank == 1 && b.dims[0] == s.outputs && b.dtype == Dtype::f32);
-}
-
-float number(const View& v, int64_t i) {
-  return v.dtype == Dtype::f16    ? float_of_half(v.as<uint16_t>()[i])
-         : v.dtype == Dtype::bf16 ? float_of_bfloat16(v.as<uint16_t>()[i])
-                                  : v.as<float>()[i];
 }
 
 Built build(Pass pass, const Shape& s, bool option) {
@@ -127,10 +121,10 @@ Status linear_backward(Stream, const LinearBackward& a) {
   if (a.dw && status)
     status = run([&] { return find(Pass::backward_weights, s, a.dw.add); },
                  {a.x.data, a.dy.data, a.dw.data}, a.workspace);
-  for (int64_t o = 0; a.db && o < s.outputs; ++o) {
-    float sum = 0;
-    for (int64_t n = 0; n < s.batch; ++n) sum += number(a.dy, n * s.outputs + o);
-    a.db.as<float>()[o] = (a.db.add ? a.db.as<float>()[o] : 0) + sum;
+  for (int64_t n = 0; a.db && n < s.batch; ++n) {
+    std::byte* row = a.dy.as<std::byte>() + size_t(n * s.outputs) * size_of(s.dtype);
+    cpu_backend().kernels.convert.run(
+        nullptr, {View{row, {s.outputs}, 1, s.dtype}, {a.db, a.db.add || n > 0}});
   }
   return status;
 }

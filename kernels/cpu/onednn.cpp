@@ -14,14 +14,8 @@ namespace {
 
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-dnnl::primitive reorder(const dnnl::memory::desc& from, const dnnl::memory::desc& to, bool add) {
-  dnnl::primitive_attr attributes;
-  if (add) {
-    dnnl::post_ops sum;
-    sum.append_sum();
-    attributes.set_post_ops(sum);
-  }
-  return dnnl::reorder({engine(), from, engine(), to, attributes});
+dnnl::primitive reorder(const dnnl::memory::desc& from, const dnnl::memory::desc& to) {
+  return dnnl::reorder({engine(), from, engine(), to});
 }
 
 // Least recently used operations leave first.
@@ -57,13 +51,11 @@ dnnl::memory::data_type computed(Dtype stored, bool add) {
 }
 
 // Between the tensor and its copy in f32.
-void Operation::Part::convert(void* data, void* wide) const {
-  const View tensor{data, {int64_t(user.get_size() / sizeof(float))}, 1, stored};
-  View copy = tensor;
-  copy.data = wide;
-  copy.dtype = Dtype::f32;
+void Operation::Part::convert(void* data, void* copy) const {
+  const int64_t count = int64_t(user.get_size() / sizeof(float));
+  const View tensor{data, {count}, 1, stored}, wide{copy, {count}, 1};
   cpu_backend().kernels.convert.run(
-      nullptr, output ? Convert{copy, {tensor, add}} : Convert{tensor, {copy, false}});
+      nullptr, output ? Convert{wide, {tensor, add}} : Convert{tensor, {wide}});
 }
 
 Operation::Operation(dnnl::primitive primitive, const dnnl::memory::desc& scratchpad,
@@ -72,16 +64,15 @@ Operation::Operation(dnnl::primitive primitive, const dnnl::memory::desc& scratc
   workspace_ = aligned(scratchpad.get_size());
   for (Argument& a : arguments) {
     Part part{std::move(a)};
-    part.widened =
-        part.stored != Dtype::f32 && part.user.get_data_type() == dnnl::memory::data_type::f32;
-    if (part.widened) {
-      part.wide_offset = workspace_;
+    part.staged =
+        part.add || dnnl::memory::data_type_size(part.user.get_data_type()) != size_of(part.stored);
+    if (part.staged) {
+      part.stage = workspace_;
       workspace_ += aligned(part.user.get_size());
     }
-    const bool add = part.add && !part.widened;
-    if (add || part.user != part.wanted) {
-      part.reorder = part.output ? reorder(part.wanted, part.user, add)
-                                 : reorder(part.user, part.wanted, false);
+    if (part.user != part.wanted) {
+      part.reorder =
+          part.output ? reorder(part.wanted, part.user) : reorder(part.user, part.wanted);
       part.offset = workspace_;
       workspace_ += aligned(part.wanted.get_size());
     }
@@ -96,9 +87,9 @@ void Operation::run(const std::vector<void*>& data, void* workspace) const {
   std::vector<std::pair<dnnl::memory, dnnl::memory>> copies(parts_.size());  // user, wanted
   for (size_t i = 0; i < parts_.size(); ++i) {
     const Part& part = parts_[i];
-    void* const wide = bytes + part.wide_offset;
-    if (part.widened && !part.output) part.convert(data[i], wide);
-    dnnl::memory user(part.user, engine(), part.widened ? wide : data[i]);
+    void* const copy = bytes + part.stage;
+    if (part.staged && !part.output) part.convert(data[i], copy);
+    dnnl::memory user(part.user, engine(), part.staged ? copy : data[i]);
     if (!part.copied()) {
       arguments.emplace(part.name, user);
       continue;
@@ -116,8 +107,7 @@ void Operation::run(const std::vector<void*>& data, void* workspace) const {
           stream, {{DNNL_ARG_FROM, copies[i].second}, {DNNL_ARG_TO, copies[i].first}});
   stream.wait();
   for (size_t i = 0; i < parts_.size(); ++i)
-    if (parts_[i].widened && parts_[i].output)
-      parts_[i].convert(data[i], bytes + parts_[i].wide_offset);
+    if (parts_[i].staged && parts_[i].output) parts_[i].convert(data[i], bytes + parts_[i].stage);
 }
 
 Built operation(Key key, const std::function<Built()>& build) {

@@ -1,7 +1,7 @@
 // One oneDNN primitive with what surrounds it: inputs brought into the layout it wants, results
 // brought back or added. Built once per shape, kept in a bounded cache; all memory it needs is the
-// caller's workspace. A tensor of 16 bits that the primitive does not compute on is widened to f32
-// there first, or rounded from f32 last: the same numbers, more slowly.
+// caller's workspace. A tensor of 16 bits that the primitive does not compute on has a copy in f32
+// there: the same numbers, more slowly. So has a result that is added, which is rounded once then.
 #pragma once
 
 #include <array>
@@ -16,8 +16,7 @@ namespace pneuma::onednn {
 
 const dnnl::engine& engine();
 
-// What primitives read and write for tensors stored so. f32 for what is added to a tensor of 16
-// bits, so that the sum is rounded once.
+// What primitives read, or write to a result, for tensors stored so.
 dnnl::memory::data_type computed(Dtype stored, bool add = false);
 
 class Operation {
@@ -38,11 +37,11 @@ class Operation {
 
  private:
   struct Part : Argument {
-    size_t wide_offset = 0, offset = 0;  // of its copies in f32 and in `wanted` layout, if any
-    bool widened = false;
+    size_t stage = 0, offset = 0;  // of its copies in f32 and in `wanted` layout, if any
+    bool staged = false;
     dnnl::primitive reorder;
     bool copied() const { return bool(reorder); }
-    void convert(void* data, void* wide) const;
+    void convert(void* data, void* copy) const;
   };
   dnnl::primitive primitive_;
   dnnl::memory::desc scratchpad_;

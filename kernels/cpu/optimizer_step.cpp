@@ -62,28 +62,18 @@ Status optimizer_step(Stream, const OptimizerStep& a) {
   const double t = double(state.step);
   const double adam_rate =
       a.learning_rate * std::sqrt(1 - std::pow(a.beta_2, t)) / (1 - std::pow(a.beta_1, t));
-  const pointwise::UpdateRule<float> rule = {float(a.learning_rate),
-                                             float(a.momentum),
-                                             float(a.beta_1),
-                                             float(a.beta_2),
-                                             float(a.eps),
-                                             float(a.gamma),
-                                             0.f,
-                                             float(adam_rate)};
-  switch (a.kind) {
-    case OptimizerKind::sgd:
-      step<OptimizerKind::sgd>(a, float(factor), rule);
-      break;
-    case OptimizerKind::nag:
-      step<OptimizerKind::nag>(a, float(factor), rule);
-      break;
-    case OptimizerKind::adam:
-      step<OptimizerKind::adam>(a, float(factor), rule);
-      break;
-    case OptimizerKind::rmsprop:
-      step<OptimizerKind::rmsprop>(a, float(factor), rule);
-      break;
-  }
+  const pointwise::UpdateRule<float> rule{float(a.learning_rate),
+                                          float(a.momentum),
+                                          float(a.beta_1),
+                                          float(a.beta_2),
+                                          float(a.eps),
+                                          float(a.gamma),
+                                          0.f,
+                                          float(adam_rate)};
+  if (a.kind == OptimizerKind::sgd) step<OptimizerKind::sgd>(a, float(factor), rule);
+  if (a.kind == OptimizerKind::nag) step<OptimizerKind::nag>(a, float(factor), rule);
+  if (a.kind == OptimizerKind::adam) step<OptimizerKind::adam>(a, float(factor), rule);
+  if (a.kind == OptimizerKind::rmsprop) step<OptimizerKind::rmsprop>(a, float(factor), rule);
   return {};
 }
 

@@ -26,7 +26,7 @@ void forward(const PointwiseForward& f) {
         const int64_t n = least(kBlockOf<T>, end - first);
         const float* fa = read(a + first, n, buffers[0]);
         const float* fb = b == a ? fa : read(b + first, n, buffers[1]);
-        float* y = room(f.y.as<T>() + first, buffers[2]);
+        float* y = read(f.y.as<T>() + first, 0, buffers[2]);
 #pragma omp simd
         for (int64_t i = 0; i < n; ++i) y[i] = formula.forward(fa[i], fb[i], alpha);
         write_back(f.y.as<T>() + first, n, y);
@@ -74,8 +74,8 @@ Status pointwise_backward(Stream, const PointwiseBackward& f) {
   if (Status s = check(f.a, f.b, f.dy); !s) return s;
   if (Status s = check(f.da, f.db, f.dy); f.da && !s) return s;
   PN_REQUIRE_DTYPE(alike(f.dy, f.y, f.db));
-  PN_REQUIRE(!f.y || same_shape(f.y, f.dy), "pointwise: operands and result must have one shape");
-  PN_REQUIRE(!f.db || same_shape(f.db, f.dy), "pointwise: operands and result must have one shape");
+  PN_REQUIRE((!f.y || same_shape(f.y, f.dy)) && (!f.db || same_shape(f.db, f.dy)),
+             "pointwise: operands and result must have one shape");
   PN_REQUIRE(f.b || !is_binary(f.op), "pointwise: this formula needs two operands");
   return dispatch(f.dy.dtype, [&]<class T>(T) { backward<T>(f); });
 }

@@ -44,21 +44,9 @@ typedef uint8_t ByteVec __attribute__((vector_size(kLanes)));
 using Full = std::integral_constant<int, kLanes>;
 
 PN_INLINE Vec splat(float s) { return s - Vec{}; }
-PN_INLINE Vec load(const float* p, Full) {
-  Vec v;
-  __builtin_memcpy(&v, p, sizeof v);
-  return v;
-}
-PN_INLINE void store(float* p, Vec v, Full) { __builtin_memcpy(p, &v, sizeof v); }
-PN_INLINE Vec load(const float* p, int n) {
-  Vec v{};
-  for (int i = 0; i < n; ++i) v[i] = p[i];
-  return v;
-}
-PN_INLINE void store(float* p, Vec v, int n) {
-  for (int i = 0; i < n; ++i) p[i] = v[i];
-}
 
+PN_INLINE Vec widen(Vec v, float) { return v; }
+PN_INLINE Vec narrow(Vec v, float) { return v; }
 PN_INLINE Vec widen(ShortVec v, Bfloat16) {
   return (Vec)(__builtin_convertvector(v, BitVec) << 16);
 }
@@ -78,14 +66,11 @@ PN_INLINE Vec widen(ShortVec v, Half) {
 #endif
 }
 PN_INLINE ShortVec narrow(Vec v, Half) {
+  v = v == v ? v : (Vec)(BitVec{} + 0x7fffffff);  // of NaNs 0x7fff alone
 #if defined(__AVX512F__)
-  const __mmask16 number = _mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_ORD_Q);
-  return (ShortVec)_mm512_mask_cvtps_ph(_mm256_set1_epi16(0x7fff), number, (__m512)v,
-                                        _MM_FROUND_TO_NEAREST_INT);
+  return (ShortVec)_mm512_maskz_cvtps_ph(0xffff, (__m512)v, _MM_FROUND_TO_NEAREST_INT);
 #elif defined(__F16C__)
-  const ShortVec number = __builtin_convertvector((BitVec)(v == v), ShortVec);
-  return ((ShortVec)_mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT) & number) |
-         (0x7fff & ~number);
+  return (ShortVec)_mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT);
 #else
   ShortVec bits;
   for (int i = 0; i < kLanes; ++i) bits[i] = bits_of_half(v[i]);
@@ -93,21 +78,15 @@ PN_INLINE ShortVec narrow(Vec v, Half) {
 #endif
 }
 template <class T>
-PN_INLINE Vec load(const T* p, auto n) {
-  ShortVec v{};
-  if constexpr (std::is_same_v<decltype(n), Full>)
-    __builtin_memcpy(&v, p, sizeof v);
-  else
-    for (int i = 0; i < n; ++i) v[i] = p[i].bits;
+PN_INLINE Vec load(const T* p, auto n) {  // zeros beyond n
+  auto v = narrow(Vec{}, T());
+  __builtin_memcpy(&v, p, size_t(n) * sizeof(T));
   return widen(v, T());
 }
 template <class T>
 PN_INLINE void store(T* p, Vec wide, auto n) {
-  const ShortVec v = narrow(wide, T());
-  if constexpr (std::is_same_v<decltype(n), Full>)
-    __builtin_memcpy(p, &v, sizeof v);
-  else
-    for (int i = 0; i < n; ++i) p[i].bits = v[i];
+  const auto v = narrow(wide, T());
+  __builtin_memcpy(p, &v, size_t(n) * sizeof(T));
 }
 // One element.
 PN_INLINE float number(const float* p) { return *p; }
@@ -118,41 +97,30 @@ PN_INLINE float number(const T* p) {
 
 PN_INLINE IntVec load_bytes(const uint8_t* p, int n) {
   ByteVec v{};
-  if (n == kLanes)
-    __builtin_memcpy(&v, p, sizeof v);
-  else
-    for (int i = 0; i < n; ++i) v[i] = p[i];
+  __builtin_memcpy(&v, p, size_t(n));
   return __builtin_convertvector(v, IntVec);
 }
 PN_INLINE void store_bytes(uint8_t* p, IntVec wide, int n) {
   const ByteVec v = __builtin_convertvector(wide, ByteVec);
-  if (n == kLanes)
-    __builtin_memcpy(p, &v, sizeof v);
-  else
-    for (int i = 0; i < n; ++i) p[i] = v[i];
+  __builtin_memcpy(p, &v, size_t(n));
 }
 
 // REQUIRES p aligned to a vector. Past the caches, for what is not read again soon.
-PN_INLINE void stream(float* p, Vec v) {
-#if defined(__AVX512F__)
-  _mm512_stream_ps(p, (__m512)v);
-#elif defined(__AVX2__)
-  _mm256_stream_ps(p, (__m256)v);
-#else
-  __m128 half[2];
-  __builtin_memcpy(half, &v, sizeof v);
-  _mm_stream_ps(p, half[0]);
-  _mm_stream_ps(p + 4, half[1]);
-#endif
-}
 template <class T>
-PN_INLINE void stream(T* p, Vec v) {
-  const ShortVec bits = narrow(v, T());
+PN_INLINE void stream(T* p, Vec wide) {
+  const auto v = narrow(wide, T());
 #if defined(__AVX512F__)
-  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)bits);
-#else
-  _mm_stream_si128(reinterpret_cast<__m128i*>(p), (__m128i)bits);
+  if constexpr (sizeof v == 64)
+    return _mm512_stream_ps(p, (__m512)v);
+  else
+    return _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)v);
+#elif defined(__AVX2__)
+  if constexpr (sizeof v == 32) return _mm256_stream_ps(p, (__m256)v);
 #endif
+  __m128i parts[sizeof v / 16];
+  __builtin_memcpy(parts, &v, sizeof v);
+  for (size_t i = 0; i < sizeof v / 16; ++i)
+    _mm_stream_si128(reinterpret_cast<__m128i*>(p) + i, parts[i]);
 }
 
 // One page on, where the processor's own prefetch stops.
@@ -224,15 +192,10 @@ PN_INLINE void for_vectors(int64_t begin, int64_t end, F f) {
 constexpr int64_t kBlock = 1024;
 template <class T>
 constexpr int64_t kBlockOf = std::is_same_v<T, float> ? int64_t{1} << 40 : kBlock;
-PN_INLINE const float* read(const float* p, int64_t, float*) { return p; }
+PN_INLINE float* read(const float* p, int64_t, float*) { return const_cast<float*>(p); }
 template <class T>
-PN_INLINE const float* read(const T* p, int64_t n, float* buffer) {
+PN_INLINE float* read(const T* p, int64_t n, float* buffer) {
   for_vectors(0, n, [&](int64_t i, auto m) { store(buffer + i, load(p + i, m), m); });
-  return buffer;
-}
-PN_INLINE float* room(float* p, float*) { return p; }
-template <class T>
-PN_INLINE float* room(T*, float* buffer) {
   return buffer;
 }
 // p = buffer, or p += buffer.
