@@ -34,12 +34,15 @@ void forward(const GlobalAveragePoolForward& a) {
 template <class T>
 void backward(const GlobalAveragePoolBackward& a) {
   const int64_t pixels = a.dx.dims[1] * a.dx.dims[2], channels = a.dx.dims[3];
+  const Vec count = splat(float(pixels));
+  const bool add = a.dx.add;
   for_chunks(a.dx.dims[0], 1, [&](int64_t image, int64_t) {
+    const T* dy = a.dy.as<T>() + image * channels;
     for (int64_t p = 0; p < pixels; ++p) {
       T* dx = a.dx.as<T>() + (image * pixels + p) * channels;
-      for_vectors(0, channels, [&](int64_t c, auto n) {
-        const Vec d = load(a.dy.as<T>() + image * channels + c, n) / splat(float(pixels));
-        store(dx + c, a.dx.add ? load(dx + c, n) + d : d, n);
+      for_vectors(0, channels, [=](int64_t c, auto n) {
+        const Vec d = load(dy + c, n) / count;
+        store(dx + c, add ? load(dx + c, n) + d : d, n);
       });
     }
   });
