@@ -107,9 +107,8 @@ inline double difference(const Tensor& a, const Tensor& b) {
   for (int64_t i = 0; i < a.count(); ++i) {
     const double p = double(a.at(i)), q = double(b.at(i));
     if (std::isnan(p) != std::isnan(q)) return 1e30;
-    if (std::isnan(p) || p == q) continue;
-    worst = std::max(worst, std::fabs(p - q));
-    scale = std::max(scale, std::fabs(q));
+    if (std::isfinite(q)) scale = std::max(scale, std::fabs(q));
+    if (!std::isnan(p) && p != q) worst = std::max(worst, std::fabs(p - q));
   }
   return worst / std::max(scale, 1e-30);
 }
