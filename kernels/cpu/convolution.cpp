@@ -22,9 +22,7 @@ struct Shape {
   Status check() const {
     for (const View* v : {&x, &w, &y}) {
       if (v->rank != 4 || v->count() <= 0)
-        return {StatusCode::invalid,
-                "convolution: x, w and y must be [N,H,W,C], [O,R,S,C], "
-                "[N,P,Q,O], none empty"};
+        return {StatusCode::invalid, "convolution: needs x [N,H,W,C], w [O,R,S,C], y [N,P,Q,O]"};
       if (v->dtype != x.dtype || !is_stored(x.dtype)) return {StatusCode::unsupported, kWrongDtype};
     }
     if (stride < 1 || padding < 0)
@@ -57,35 +55,26 @@ Built build(Pass pass, const Shape& s, bool add) {
   const dnnl::convolution_forward::primitive_desc forward(
       engine(), dnnl::prop_kind::forward_training, kAlgorithm, x, any, y, strides, padding, padding,
       attributes);
-  switch (pass) {
-    case Pass::forward:
-      return std::make_shared<Operation>(
-          dnnl::convolution_forward(forward), forward.scratchpad_desc(),
-          std::vector<Operation::Argument>{{DNNL_ARG_SRC, x, x, t},
-                                           {DNNL_ARG_WEIGHTS, w, forward.weights_desc(), t},
-                                           {DNNL_ARG_DST, y, y, t, true}});
-    case Pass::backward_data: {
-      const memory::desc dx(nchw(s.x), result, Tag::nhwc);
-      const dnnl::convolution_backward_data::primitive_desc pd(
-          engine(), kAlgorithm, dx, any, y, strides, padding, padding, forward, attributes);
-      return std::make_shared<Operation>(
-          dnnl::convolution_backward_data(pd), pd.scratchpad_desc(),
-          std::vector<Operation::Argument>{{DNNL_ARG_DIFF_DST, y, y, t},
-                                           {DNNL_ARG_WEIGHTS, w, pd.weights_desc(), t},
-                                           {DNNL_ARG_DIFF_SRC, dx, dx, t, true, add}});
-    }
-    case Pass::backward_weights:
-      break;
+  if (pass == Pass::forward)
+    return built<dnnl::convolution_forward>(forward,
+                                            {{DNNL_ARG_SRC, x, x, t},
+                                             {DNNL_ARG_WEIGHTS, w, forward.weights_desc(), t},
+                                             {DNNL_ARG_DST, y, y, t, true}});
+  if (pass == Pass::backward_data) {
+    const memory::desc dx(nchw(s.x), result, Tag::nhwc);
+    const dnnl::convolution_backward_data::primitive_desc pd(
+        engine(), kAlgorithm, dx, any, y, strides, padding, padding, forward, attributes);
+    return built<dnnl::convolution_backward_data>(pd, {{DNNL_ARG_DIFF_DST, y, y, t},
+                                                       {DNNL_ARG_WEIGHTS, w, pd.weights_desc(), t},
+                                                       {DNNL_ARG_DIFF_SRC, dx, dx, t, true, add}});
   }
   const memory::desc dw(nchw(s.w), result, Tag::ohwi), any_dw(nchw(s.w), result, Tag::any);
   const dnnl::convolution_backward_weights::primitive_desc pd(
       engine(), kAlgorithm, x, any_dw, y, strides, padding, padding, forward, attributes);
-  return std::make_shared<Operation>(
-      dnnl::convolution_backward_weights(pd), pd.scratchpad_desc(),
-      std::vector<Operation::Argument>{
-          {DNNL_ARG_SRC, x, x, t},
-          {DNNL_ARG_DIFF_DST, y, y, t},
-          {DNNL_ARG_DIFF_WEIGHTS, dw, pd.diff_weights_desc(), t, true, add}});
+  return built<dnnl::convolution_backward_weights>(
+      pd, {{DNNL_ARG_SRC, x, x, t},
+           {DNNL_ARG_DIFF_DST, y, y, t},
+           {DNNL_ARG_DIFF_WEIGHTS, dw, pd.diff_weights_desc(), t, true, add}});
 }
 
 Shape shape(const ConvolutionForward& a) { return {a.x, a.w, a.y, a.stride, a.padding}; }

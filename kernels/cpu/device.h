@@ -10,9 +10,7 @@ int compute_threads();
 
 // How floats may be stored. Internal linkage, for the files that are compiled once per instruction
 // set.
-static constexpr bool is_stored(Dtype dtype) {
-  return dtype == Dtype::f32 || dtype == Dtype::f16 || dtype == Dtype::bf16;
-}
+static constexpr bool is_stored(Dtype t) { return t == Dtype::f32 || size_of(t) == 2; }
 static constexpr char kWrongDtype[] =
     "device cpu computes on f32, f16 or bf16, one of them in an op";
 

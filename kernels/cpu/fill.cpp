@@ -15,11 +15,10 @@ Status fill_with(const View& y, T value) {
 }  // namespace
 
 Status fill(Stream, const Fill& a) {
-  const float value = float(a.value);
-  if (a.y.dtype == Dtype::f32) return fill_with(a.y, value);
+  if (a.y.dtype == Dtype::f32) return fill_with(a.y, float(a.value));
   if (a.y.dtype == Dtype::f64) return fill_with(a.y, a.value);
-  if (a.y.dtype == Dtype::f16) return fill_with(a.y, bits_of_half(value));
-  if (a.y.dtype == Dtype::bf16) return fill_with(a.y, bits_of_bfloat16(value));
+  if (a.y.dtype == Dtype::f16) return fill_with(a.y, bits_of_half(float(a.value)));
+  if (a.y.dtype == Dtype::bf16) return fill_with(a.y, bits_of_bfloat16(float(a.value)));
   if (a.y.dtype == Dtype::u8) return fill_with(a.y, uint8_t(a.value));
   if (a.y.dtype == Dtype::i32) return fill_with(a.y, int32_t(a.value));
   return fill_with(a.y, int64_t(a.value));

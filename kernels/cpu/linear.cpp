@@ -9,11 +9,8 @@ namespace {
 
 using dnnl::memory;
 
-enum class Pass : int64_t {
-  forward = 8,
-  backward_data,
-  backward_weights
-};  // apart from convolution's
+// Apart from convolution's.
+enum class Pass : int64_t { forward = 8, backward_data, backward_weights };
 
 struct Shape {
   int64_t batch, inputs, outputs;
@@ -34,7 +31,6 @@ bool bias_fits(const View& b, const Shape& s) {
 }
 
 Built build(Pass pass, const Shape& s, bool option) {
-  using Arguments = std::vector<Operation::Argument>;
   using Tag = memory::format_tag;
   const Dtype t = s.dtype;
   const auto type = computed(t), result = computed(t, pass != Pass::forward && option);
@@ -47,28 +43,24 @@ Built build(Pass pass, const Shape& s, bool option) {
   const dnnl::inner_product_forward::primitive_desc forward(
       engine(), dnnl::prop_kind::forward_training, x, w, bias ? b : memory::desc(), y, attributes);
   if (pass == Pass::forward) {
-    Arguments arguments = {
+    std::vector<Operation::Argument> arguments = {
         {DNNL_ARG_SRC, x, x, t}, {DNNL_ARG_WEIGHTS, w, w, t}, {DNNL_ARG_DST, y, y, t, true}};
     if (bias) arguments.push_back({DNNL_ARG_BIAS, b, b, Dtype::f32});
-    return std::make_shared<Operation>(dnnl::inner_product_forward(forward),
-                                       forward.scratchpad_desc(), arguments);
+    return built<dnnl::inner_product_forward>(forward, arguments);
   }
   if (pass == Pass::backward_data) {
     const memory::desc dx({s.batch, s.inputs}, result, Tag::ab);
-    const dnnl::inner_product_backward_data::primitive_desc pd(engine(), dx, w, y, forward,
-                                                               attributes);
-    return std::make_shared<Operation>(dnnl::inner_product_backward_data(pd), pd.scratchpad_desc(),
-                                       Arguments{{DNNL_ARG_DIFF_DST, y, y, t},
-                                                 {DNNL_ARG_WEIGHTS, w, w, t},
-                                                 {DNNL_ARG_DIFF_SRC, dx, dx, t, true, option}});
+    return built<dnnl::inner_product_backward_data>({engine(), dx, w, y, forward, attributes},
+                                                    {{DNNL_ARG_DIFF_DST, y, y, t},
+                                                     {DNNL_ARG_WEIGHTS, w, w, t},
+                                                     {DNNL_ARG_DIFF_SRC, dx, dx, t, true, option}});
   }
   const memory::desc dw({s.outputs, s.inputs}, result, Tag::ab);
-  const dnnl::inner_product_backward_weights::primitive_desc pd(engine(), x, dw, memory::desc(), y,
-                                                                forward, attributes);
-  return std::make_shared<Operation>(dnnl::inner_product_backward_weights(pd), pd.scratchpad_desc(),
-                                     Arguments{{DNNL_ARG_SRC, x, x, t},
-                                               {DNNL_ARG_DIFF_DST, y, y, t},
-                                               {DNNL_ARG_DIFF_WEIGHTS, dw, dw, t, true, option}});
+  return built<dnnl::inner_product_backward_weights>(
+      {engine(), x, dw, memory::desc(), y, forward, attributes},
+      {{DNNL_ARG_SRC, x, x, t},
+       {DNNL_ARG_DIFF_DST, y, y, t},
+       {DNNL_ARG_DIFF_WEIGHTS, dw, dw, t, true, option}});
 }
 
 // `option`: a bias in the forward pass, adding to the gradient in the others.
@@ -89,20 +81,17 @@ Status linear_forward(Stream, const LinearForward& a) {
   Shape s;
   if (const Status status = check(a.x, a.w, a.y, &s); !status) return status;
   if (!bias_fits(a.b, s)) return {StatusCode::invalid, "linear: b must be [O] f32"};
-  std::vector<void*> data = {a.x.data, a.w.data, a.y.data};
-  if (a.b) data.push_back(a.b.data);
-  return run([&] { return find(Pass::forward, s, bool(a.b)); }, data, a.workspace);
+  return run([&] { return find(Pass::forward, s, bool(a.b)); },
+             {a.x.data, a.w.data, a.y.data, a.b.data}, a.workspace);
 }
 
 size_t linear_backward_workspace(const LinearBackward& a) {
   Shape s;
   if (!check(a.x, a.w, a.dy, &s)) return 0;
-  size_t bytes = 0;
-  if (a.dx) bytes = workspace_of([&] { return find(Pass::backward_data, s, a.dx.add); });
-  if (a.dw)
-    bytes =
-        std::max(bytes, workspace_of([&] { return find(Pass::backward_weights, s, a.dw.add); }));
-  return bytes;
+  const auto bytes = [&](Pass pass, const Gradient& g) {
+    return g ? workspace_of([&] { return find(pass, s, g.add); }) : 0;
+  };
+  return std::max(bytes(Pass::backward_data, a.dx), bytes(Pass::backward_weights, a.dw));
 }
 
 Status linear_backward(Stream, const LinearBackward& a) {

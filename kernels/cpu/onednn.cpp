@@ -40,9 +40,8 @@ const dnnl::engine& engine() {
 }
 
 bool computes_bf16() {
-  constexpr unsigned kWanted = unsigned(dnnl::cpu_isa::avx512_core_bf16);
-  static const bool has = (unsigned(dnnl::get_effective_cpu_isa()) & kWanted) == kWanted;
-  return has;
+  static const int isa = int(dnnl::get_effective_cpu_isa());
+  return (isa & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
 }
 
 dnnl::memory::data_type computed(Dtype stored, bool add) {
@@ -84,30 +83,27 @@ void Operation::run(const std::vector<void*>& data, void* workspace) const {
   thread_local dnnl::stream stream(engine());
   std::unordered_map<int, dnnl::memory> arguments;
   const auto bytes = static_cast<std::byte*>(workspace);
-  std::vector<std::pair<dnnl::memory, dnnl::memory>> copies(parts_.size());  // user, wanted
+  std::vector<std::pair<dnnl::memory, dnnl::memory>> places(parts_.size());  // user, wanted
   for (size_t i = 0; i < parts_.size(); ++i) {
     const Part& part = parts_[i];
-    void* const copy = bytes + part.stage;
-    if (part.staged && !part.output) part.convert(data[i], copy);
-    dnnl::memory user(part.user, engine(), part.staged ? copy : data[i]);
-    if (!part.copied()) {
-      arguments.emplace(part.name, user);
-      continue;
-    }
-    dnnl::memory wanted(part.wanted, engine(), bytes + part.offset);
-    if (!part.output) part.reorder.execute(stream, {{DNNL_ARG_FROM, user}, {DNNL_ARG_TO, wanted}});
-    copies[i] = {user, wanted};
+    auto& [user, wanted] = places[i];
+    if (part.staged && !part.output) part.convert(data[i], bytes + part.stage);
+    user = {part.user, engine(), part.staged ? bytes + part.stage : data[i]};
+    wanted = part.reorder ? dnnl::memory(part.wanted, engine(), bytes + part.offset) : user;
+    if (part.reorder && !part.output)
+      part.reorder.execute(stream, {{DNNL_ARG_FROM, user}, {DNNL_ARG_TO, wanted}});
     arguments.emplace(part.name, wanted);
   }
   arguments.emplace(DNNL_ARG_SCRATCHPAD, dnnl::memory(scratchpad_, engine(), workspace));
   primitive_.execute(stream, arguments);
-  for (size_t i = 0; i < parts_.size(); ++i)
-    if (parts_[i].copied() && parts_[i].output)
-      parts_[i].reorder.execute(
-          stream, {{DNNL_ARG_FROM, copies[i].second}, {DNNL_ARG_TO, copies[i].first}});
-  stream.wait();
-  for (size_t i = 0; i < parts_.size(); ++i)
-    if (parts_[i].staged && parts_[i].output) parts_[i].convert(data[i], bytes + parts_[i].stage);
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    const Part& part = parts_[i];
+    auto& [user, wanted] = places[i];
+    if (part.reorder && part.output)
+      part.reorder.execute(stream, {{DNNL_ARG_FROM, wanted}, {DNNL_ARG_TO, user}});
+    stream.wait();
+    if (part.staged && part.output) part.convert(data[i], bytes + part.stage);
+  }
 }
 
 Built operation(Key key, const std::function<Built()>& build) {

@@ -32,7 +32,8 @@ class Operation {
             std::vector<Argument> arguments);
 
   size_t workspace() const { return workspace_; }
-  // `data` in the order of the arguments. REQUIRES workspace() bytes at `workspace`.
+  // `data` in the order of the arguments; what follows them is not looked at. REQUIRES workspace()
+  // bytes at `workspace`.
   void run(const std::vector<void*>& data, void* workspace) const;
 
  private:
@@ -40,7 +41,6 @@ class Operation {
     size_t stage = 0, offset = 0;  // of its copies in f32 and in `wanted` layout, if any
     bool staged = false;
     dnnl::primitive reorder;
-    bool copied() const { return bool(reorder); }
     void convert(void* data, void* copy) const;
   };
   dnnl::primitive primitive_;
@@ -48,6 +48,12 @@ class Operation {
   std::vector<Part> parts_;
   size_t workspace_ = 0;
 };
+
+template <class Primitive>
+std::shared_ptr<const Operation> built(const typename Primitive::primitive_desc& pd,
+                                       std::vector<Operation::Argument> arguments) {
+  return std::make_shared<Operation>(Primitive(pd), pd.scratchpad_desc(), std::move(arguments));
+}
 
 // Everything that decides how a primitive is built: pass, sizes, strides, flags, dtype; threads are
 // added.

@@ -109,13 +109,12 @@ PN_INLINE void store_bytes(uint8_t* p, IntVec wide, int n) {
 template <class T>
 PN_INLINE void stream(T* p, Vec wide) {
   const auto v = narrow(wide, T());
-#if defined(__AVX512F__)
-  if constexpr (sizeof v == 64)
-    return _mm512_stream_ps(p, (__m512)v);
-  else
+#ifdef __AVX512F__
+  if constexpr (sizeof v == 64) return _mm512_stream_ps(p, (__m512)v);
+#endif
+#ifdef __AVX2__
+  if constexpr (sizeof v == 32)
     return _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)v);
-#elif defined(__AVX2__)
-  if constexpr (sizeof v == 32) return _mm256_stream_ps(p, (__m256)v);
 #endif
   __m128i parts[sizeof v / 16];
   __builtin_memcpy(parts, &v, sizeof v);
@@ -224,6 +223,9 @@ struct Range {
 // runs over two of them, so the number of threads changes no bit.
 PN_INLINE Range share(int64_t count, int t, int n) { return {count * t / n, count * (t + 1) / n}; }
 
+PN_INLINE int64_t largest(int64_t a, int64_t b) { return a > b ? a : b; }
+PN_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
 // f(thread, threads) on as many threads as there is work for.
 template <class F>
 PN_INLINE void parallel(int64_t chunks, F f) {
@@ -246,13 +248,9 @@ PN_INLINE void for_chunks(int64_t count, int64_t chunk, F f) {
   const int64_t chunks = (count + chunk - 1) / chunk;
   parallel(chunks, [&](int t, int n) {
     const Range mine = share(chunks, t, n);
-    for (int64_t i = mine.begin; i < mine.end; ++i)
-      f(i * chunk, (i + 1) * chunk < count ? (i + 1) * chunk : count);
+    for (int64_t i = mine.begin; i < mine.end; ++i) f(i * chunk, least((i + 1) * chunk, count));
   });
 }
-
-PN_INLINE int64_t largest(int64_t a, int64_t b) { return a > b ? a : b; }
-PN_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // A tensor [rows, channels] in chunks of whole rows: about 64 of them, none tiny, none so long that
 // its sums in f32 suffer. A multiple of 8 rows ends at a byte of a mask.

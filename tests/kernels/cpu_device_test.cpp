@@ -144,18 +144,23 @@ TEST_CASE("prints the device's name") {  // what the next case starts
   std::printf("DEVICE %s|%s\n", p.name, status.message);
 }
 
-TEST_CASE("PNEUMA_CPU_ISA forces an instruction set") {
-  const auto device_with = [](const std::string& isa) {
+TEST_CASE("PNEUMA_CPU_ISA forces an instruction set, and the name says what is emulated") {
+  const auto device_with = [](const std::string& environment) {
     const std::string program = std::filesystem::read_symlink("/proc/self/exe");
-    FILE* pipe = popen(("PNEUMA_CPU_ISA=" + isa + " " + program + " -tc='prints*'").c_str(), "r");
+    FILE* pipe = popen((environment + " " + program + " -tc='prints*'").c_str(), "r");
     std::string text;
     for (char line[256]; std::fgets(line, sizeof line, pipe);) text += line;
     pclose(pipe);
     return text;
   };
   for (const Named& isa : instruction_sets())
-    CHECK(device_with(isa.name).find(std::string(", ") + isa.name + ", ") != std::string::npos);
-  CHECK(device_with("sse9").find("PNEUMA_CPU_ISA must be") != std::string::npos);
+    CHECK(device_with(std::string("PNEUMA_CPU_ISA=") + isa.name)
+              .find(std::string(", ") + isa.name + ", ") != std::string::npos);
+#ifdef PNEUMA_ONEDNN
+  CHECK(device_with("ONEDNN_MAX_CPU_ISA=AVX512_CORE").find("bf16 by emulation, ") !=
+        std::string::npos);
+#endif
+  CHECK(device_with("PNEUMA_CPU_ISA=sse9").find("PNEUMA_CPU_ISA must be") != std::string::npos);
 }
 
 // An inline function of a header that two instruction sets leave behind would be merged, and run
