@@ -1,7 +1,9 @@
 // One pass over all gradients: is each finite, and the norm of them all (the unscaling is one
 // division of the norm here, and one factor in optimizer_step.cu). Squares are summed in double, so
-// that no finite gradient overflows; a block's partial sum has one place, and one block adds all of
-// them in their order. Then the scaler's state machine moves, on the device, unseen by the host.
+// that no finite gradient overflows. By their peak rates a V100, A100 or H100 sums faster than the
+// gradients arrive; chips with few units for double (sm_75, sm_86, sm_89) do not. A block's partial
+// sum has one place, and one block adds all of them in their order. Then the scaler's state machine
+// moves, on the device, unseen by the host.
 #include <cmath>
 
 #include "kernels/cuda/cuda.h"

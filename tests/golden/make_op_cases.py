@@ -214,6 +214,10 @@ def run(name, x):
         return resize(name, *x)
     if op == "optimizer":
         return optimizer(name, x)
+    if op == "gradient_check":
+        norm, bad = float(x[0].square().sum().sqrt()), len(x[0]) - 2
+        x[0][bad] = torch.inf
+        return torch.tensor([norm, float(bad)])
     if op == "fill":
         return x[0].fill_(float(name.split()[-1]))
     if op == "convert":

@@ -230,6 +230,47 @@ OpCase optimizer(OptimizerKind kind, const char* what, OptimizerSettings setting
       kind == OptimizerKind::adam ? 128.0 : 16.0};  // 1 - beta_2 in f32 is 1e-5 off, as in MXNet
 }
 
+// Tensors of one element each, so that one block has many partial sums to join; then the one before
+// the last becomes infinite.
+OpCase gradient_check(int64_t count) {
+  return {fmt::format("gradient_check of {} tensors", count),
+          {{{count}, normal()}},
+          [=](Context& ctx, const Tensors& in) {
+            std::vector<ParameterUpdate> items;
+            for (int64_t k = 0; k < count; ++k) {
+              ParameterUpdate item{};
+              item.gradient = in[0].data<uint8_t>() + k * int64_t(size_of(in[0].dtype()));
+              item.gradient_dtype = in[0].dtype();
+              item.count = 1;
+              item.first_chunk = k;
+              items.push_back(item);
+            }
+            const size_t bytes = items.size() * sizeof(ParameterUpdate);
+            const Tensor device_items = ctx.persistent({int64_t(bytes)}, Dtype::u8);
+            ctx.upload(device_items, items.data(), bytes);
+            const Tensor state = state_tensor(ctx, 1);
+            const auto check = [&] {
+              ctx.run(&Kernels::gradient_check, {items.data(),
+                                                 device_items.data<ParameterUpdate>(),
+                                                 count,
+                                                 state.data<StepState>(),
+                                                 {},
+                                                 {}});
+            };
+            check();
+            std::vector<double> g = get_values(ctx, in[0]);
+            g[size_t(count - 2)] = INFINITY;
+            set_values(ctx, in[0], std::span<const double>(g));
+            check();
+            StepState said;
+            ctx.download(&said, state, sizeof said);
+            const double numbers[] = {said.gradient_norm, double(said.first_bad)};
+            const Tensor out = ctx.persistent({2}, ctx.precision().master);
+            set_values(ctx, out, std::span<const double>(numbers));
+            return Tensors{out};
+          }};
+}
+
 OpCase fill(Shape shape, double value) {
   return {fmt::format("fill {} with {}", shape.text(), value),
           {{shape, normal()}},
@@ -376,6 +417,7 @@ std::vector<OpCase> op_cases() {
                               {.learning_rate = 0.01, .weight_decay = 0.1, .clip_norm = 3}, 1024));
     cases.push_back(optimizer(kind, "a bad step", {.learning_rate = 0.01}, 8, true));
   }
+  cases.push_back(gradient_check(1100));
   for (const Shape& s : {Shape{3, 37}, Shape{5, 421}}) {
     for (const double value : {0.0, -1.5}) cases.push_back(fill(s, value));
     for (const bool to_master : {false, true})
