@@ -1,7 +1,8 @@
 // The two 16-bit number formats as the host stores them: IEEE 754 binary16 (5 bits of exponent, 10
 // of fraction) and bfloat16 (the upper half of a float: 8 and 7). Loading is exact; storing rounds
 // to the nearest, ties to even, as the hardware does; a value beyond the largest becomes infinity
-// and a NaN stays a NaN. Arithmetic is done in float. eps: the step from 1 to the next number.
+// and a NaN stays a NaN. Arithmetic is done in float. eps: the step from 1 to the next number. The
+// functions have internal linkage: the cpu device compiles this once per instruction set.
 #pragma once
 
 #include <bit>
@@ -9,7 +10,7 @@
 
 namespace pneuma {
 
-constexpr uint16_t bits_of_half(float value) {
+static constexpr uint16_t bits_of_half(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value), sign = bits >> 16 & 0x8000;
   const uint32_t magnitude = bits & 0x7fffffff;
   if (magnitude > 0x7f800000) return 0x7fff;                    // NaN
@@ -23,7 +24,7 @@ constexpr uint16_t bits_of_half(float value) {
   const uint32_t odd = magnitude >> 13 & 1;
   return uint16_t(sign | ((magnitude - 0x38000000 + 0xfff + odd) >> 13));  // may carry to infinity
 }
-constexpr float float_of_half(uint16_t half) {
+static constexpr float float_of_half(uint16_t half) {
   const uint32_t sign = uint32_t(half & 0x8000) << 16, magnitude = half & 0x7fff;
   if (magnitude >= 0x7c00) return std::bit_cast<float>(sign | 0x7f800000 | magnitude << 13);
   if (magnitude < 0x0400) {  // subnormal: magnitude * 2^-24
@@ -33,12 +34,12 @@ constexpr float float_of_half(uint16_t half) {
   return std::bit_cast<float>(sign | ((magnitude << 13) + 0x38000000));
 }
 
-constexpr uint16_t bits_of_bfloat16(float value) {
+static constexpr uint16_t bits_of_bfloat16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   if ((bits & 0x7fffffff) > 0x7f800000) return 0x7fff;  // NaN
   return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
-constexpr float float_of_bfloat16(uint16_t bits) {
+static constexpr float float_of_bfloat16(uint16_t bits) {
   return std::bit_cast<float>(uint32_t(bits) << 16);
 }
 

@@ -8,7 +8,8 @@ namespace pneuma {
 
 enum class Dtype : uint8_t { f32, f64, f16, bf16, u8, i32, i64 };
 
-constexpr size_t size_of(Dtype dtype) {
+// Internal linkage: the cpu device compiles this once per instruction set.
+static constexpr size_t size_of(Dtype dtype) {
   constexpr size_t sizes[] = {4, 8, 2, 2, 1, 4, 8};
   return sizes[size_t(dtype)];
 }

@@ -165,7 +165,7 @@ size_t batch_norm_backward_workspace(const BatchNormBackward& a) {
 }
 
 Status batch_norm_backward(Stream, const BatchNormBackward& a) {
-  PN_REQUIRE_F32(f32(a.x) && f32(a.dy) && f32(a.dx) && f32(a.dresidual));
+  PN_REQUIRE_DTYPE(alike(a.x, a.dy, a.dx, a.dresidual));
   PN_REQUIRE(a.x.rank == 4 && a.x.count() > 0 && same_shape(a.x, a.dy) &&
                  (!a.dx || same_shape(a.x, a.dx)) && (!a.dresidual || same_shape(a.x, a.dresidual)),
              "batch norm: dy, x, dx and dresidual must have one shape [N,H,W,C]");
@@ -178,8 +178,7 @@ Status batch_norm_backward(Stream, const BatchNormBackward& a) {
              "batch norm: relu_mask must hold one bit per element");
   PN_REQUIRE(bytes_of(a.workspace) >= batch_norm_backward_workspace(a),
              "batch norm: the workspace is too small");
-  backward<float>(a);
-  return {};
+  return dispatch(a.x.dtype, [&]<class T>(T) { backward<T>(a); });
 }
 
 }  // namespace pneuma::PN_ISA

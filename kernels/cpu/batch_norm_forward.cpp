@@ -102,11 +102,12 @@ PN_INLINE void merge(const RowChunks& chunks, const T* x, const float* partial, 
       if (pass == 0)
 #pragma omp simd
         for (int64_t i = 0; i < size; ++i)
-          mean[i] += share_of_all * (double(shift[i]) + double(sum[i]) * inverse);
+          mean[i] += share_of_all * (double(number(shift + i)) + double(sum[i]) * inverse);
       else
 #pragma omp simd
         for (int64_t i = 0; i < size; ++i) {
-          const double s = double(sum[i]), apart = double(shift[i]) + s * inverse - mean[i];
+          const double s = double(sum[i]);
+          const double apart = double(number(shift + i)) + s * inverse - mean[i];
           deviation[i] += double(square[i]) - s * s * inverse + n * apart * apart;
         }
     }
@@ -114,7 +115,7 @@ PN_INLINE void merge(const RowChunks& chunks, const T* x, const float* partial, 
 
 Status check(const View& x, const View& residual, const View& y, const View& gamma,
              const View& beta, const View& mean, const View& var) {
-  PN_REQUIRE_F32(f32(x) && f32(residual) && f32(y));
+  PN_REQUIRE_DTYPE(alike(x, residual, y));
   PN_REQUIRE(
       x.rank == 4 && x.count() > 0 && same_shape(x, y) && (!residual || same_shape(x, residual)),
       "batch norm: x, residual and y must have one shape [N,H,W,C]");
@@ -223,15 +224,13 @@ Status batch_norm_forward(Stream, const BatchNormForward& a) {
              "batch norm: relu_mask must hold one bit per element");
   PN_REQUIRE(bytes_of(a.workspace) >= batch_norm_forward_workspace(a),
              "batch norm: the workspace is too small");
-  forward<float>(a);
-  return {};
+  return dispatch(a.x.dtype, [&]<class T>(T) { forward<T>(a); });
 }
 
 Status batch_norm_inference(Stream, const BatchNormInference& a) {
   if (Status s = check(a.x, a.residual, a.y, a.gamma, a.beta, a.running_mean, a.running_var); !s)
     return s;
-  inference<float>(a);
-  return {};
+  return dispatch(a.x.dtype, [&]<class T>(T) { inference<T>(a); });
 }
 
 }  // namespace pneuma::PN_ISA

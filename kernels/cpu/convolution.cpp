@@ -1,7 +1,8 @@
 // Convolution by oneDNN. Activations stay NHWC; each primitive chooses the layout of its weights,
-// which are few beside the arithmetic.
+// which are few beside the arithmetic. Sums are in f32 whatever the storage.
 #include "kernels/cpu/convolution.h"
 
+#include "kernels/cpu/device.h"
 #include "kernels/cpu/onednn.h"
 
 namespace pneuma::onednn {
@@ -9,7 +10,6 @@ namespace {
 
 using dnnl::memory;
 using Tag = memory::format_tag;
-constexpr auto kF32 = memory::data_type::f32;
 constexpr auto kAlgorithm = dnnl::algorithm::convolution_direct;
 
 enum class Pass : int64_t { forward, backward_data, backward_weights };
@@ -22,11 +22,8 @@ struct Shape {
   Status check() const {
     for (const View* v : {&x, &w, &y}) {
       if (v->rank != 4 || v->count() <= 0)
-        return {StatusCode::invalid,
-                "convolution: x, w and y must be [N,H,W,C], [O,R,S,C], "
-                "[N,P,Q,O], none empty"};
-      if (v->dtype != Dtype::f32)
-        return {StatusCode::unsupported, "device cpu computes in f32 only"};
+        return {StatusCode::invalid, "convolution: needs x [N,H,W,C], w [O,R,S,C], y [N,P,Q,O]"};
+      if (v->dtype != x.dtype || !is_stored(x.dtype)) return {StatusCode::unsupported, kWrongDtype};
     }
     if (stride < 1 || padding < 0)
       return {StatusCode::invalid, "convolution: stride must be at least 1, padding at least 0"};
@@ -39,8 +36,8 @@ struct Shape {
     return {};
   }
   Key key(Pass pass, bool add) const {
-    return {int64_t(pass), x.dims[0], x.dims[1], x.dims[2], x.dims[3], w.dims[0],
-            w.dims[1],     w.dims[2], stride,    padding,   add,       0};
+    return {int64_t(pass), x.dims[0], x.dims[1], x.dims[2], x.dims[3],        w.dims[0], w.dims[1],
+            w.dims[2],     stride,    padding,   add,       int64_t(x.dtype), 0};
   }
 };
 
@@ -48,41 +45,36 @@ Built build(Pass pass, const Shape& s, bool add) {
   const auto nchw = [](const View& v) {
     return memory::dims{v.dims[0], v.dims[3], v.dims[1], v.dims[2]};
   };
-  const memory::desc x(nchw(s.x), kF32, Tag::nhwc), y(nchw(s.y), kF32, Tag::nhwc);
-  const memory::desc w(nchw(s.w), kF32, Tag::ohwi), any(nchw(s.w), kF32, Tag::any);
+  const Dtype t = s.x.dtype;
+  const auto type = computed(t), result = computed(t, add);
+  const memory::desc x(nchw(s.x), type, Tag::nhwc), y(nchw(s.y), type, Tag::nhwc);
+  const memory::desc w(nchw(s.w), type, Tag::ohwi), any(nchw(s.w), type, Tag::any);
   const memory::dims strides = {s.stride, s.stride}, padding = {s.padding, s.padding};
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   const dnnl::convolution_forward::primitive_desc forward(
       engine(), dnnl::prop_kind::forward_training, kAlgorithm, x, any, y, strides, padding, padding,
       attributes);
-  switch (pass) {
-    case Pass::forward:
-      return std::make_shared<Operation>(
-          dnnl::convolution_forward(forward), forward.scratchpad_desc(),
-          std::vector<Operation::Argument>{{DNNL_ARG_SRC, x, x},
-                                           {DNNL_ARG_WEIGHTS, w, forward.weights_desc()},
-                                           {DNNL_ARG_DST, y, y, true}});
-    case Pass::backward_data: {
-      const dnnl::convolution_backward_data::primitive_desc pd(
-          engine(), kAlgorithm, x, any, y, strides, padding, padding, forward, attributes);
-      return std::make_shared<Operation>(
-          dnnl::convolution_backward_data(pd), pd.scratchpad_desc(),
-          std::vector<Operation::Argument>{{DNNL_ARG_DIFF_DST, y, y},
-                                           {DNNL_ARG_WEIGHTS, w, pd.weights_desc()},
-                                           {DNNL_ARG_DIFF_SRC, x, x, true, add}});
-    }
-    case Pass::backward_weights:
-      break;
+  if (pass == Pass::forward)
+    return built<dnnl::convolution_forward>(forward,
+                                            {{DNNL_ARG_SRC, x, x, t},
+                                             {DNNL_ARG_WEIGHTS, w, forward.weights_desc(), t},
+                                             {DNNL_ARG_DST, y, y, t, true}});
+  if (pass == Pass::backward_data) {
+    const memory::desc dx(nchw(s.x), result, Tag::nhwc);
+    const dnnl::convolution_backward_data::primitive_desc pd(
+        engine(), kAlgorithm, dx, any, y, strides, padding, padding, forward, attributes);
+    return built<dnnl::convolution_backward_data>(pd, {{DNNL_ARG_DIFF_DST, y, y, t},
+                                                       {DNNL_ARG_WEIGHTS, w, pd.weights_desc(), t},
+                                                       {DNNL_ARG_DIFF_SRC, dx, dx, t, true, add}});
   }
+  const memory::desc dw(nchw(s.w), result, Tag::ohwi), any_dw(nchw(s.w), result, Tag::any);
   const dnnl::convolution_backward_weights::primitive_desc pd(
-      engine(), kAlgorithm, x, any, y, strides, padding, padding, forward, attributes);
-  return std::make_shared<Operation>(
-      dnnl::convolution_backward_weights(pd), pd.scratchpad_desc(),
-      std::vector<Operation::Argument>{
-          {DNNL_ARG_SRC, x, x},
-          {DNNL_ARG_DIFF_DST, y, y},
-          {DNNL_ARG_DIFF_WEIGHTS, w, pd.diff_weights_desc(), true, add}});
+      engine(), kAlgorithm, x, any_dw, y, strides, padding, padding, forward, attributes);
+  return built<dnnl::convolution_backward_weights>(
+      pd, {{DNNL_ARG_SRC, x, x, t},
+           {DNNL_ARG_DIFF_DST, y, y, t},
+           {DNNL_ARG_DIFF_WEIGHTS, dw, pd.diff_weights_desc(), t, true, add}});
 }
 
 Shape shape(const ConvolutionForward& a) { return {a.x, a.w, a.y, a.stride, a.padding}; }

@@ -16,6 +16,10 @@ size_t linear_forward_workspace(const LinearForward&);
 Status linear_backward(Stream, const LinearBackward&);
 size_t linear_backward_workspace(const LinearBackward&);
 
+// Whether oneDNN computes bf16 by the processor's own instructions (avx512_bf16, AMX). Else, and
+// always for f16, 16 bits are storage: arithmetic is in f32.
+bool computes_bf16();
+
 // Primitives are kept by shape; a net has far fewer shapes than this.
 inline constexpr size_t kMaxOperations = 512;
 size_t cached_operations();

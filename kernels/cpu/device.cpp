@@ -10,12 +10,14 @@
 #include <cstring>
 #include <string>
 
+#include "kernels/cpu/convolution.h"
 #include "kernels/cpu/table.h"
 #include "kernels/host_device.h"
 
 namespace pneuma {
 namespace {
 
+#define PN_HAS __builtin_cpu_supports
 struct InstructionSet {
   const char* name;
   bool (*present)();
@@ -24,12 +26,10 @@ struct InstructionSet {
 const InstructionSet kInstructionSets[] = {
     {"avx512",
      [] {
-       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+       return PN_HAS("avx512f") && PN_HAS("avx512bw") && PN_HAS("avx512dq") && PN_HAS("avx512vl");
      },
      avx512::kernels},
-    {"avx2", [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); },
-     avx2::kernels},
+    {"avx2", [] { return PN_HAS("avx2") && PN_HAS("fma") && PN_HAS("f16c"); }, avx2::kernels},
     {"baseline", [] { return true; }, baseline::kernels},
 };
 
@@ -83,8 +83,12 @@ Status set_threads(int n) {
 Status properties(DeviceProperties* p) {
   static const std::string cpu = processor();
   *p = {"", host_memory(), compute_threads(), true};
-  std::snprintf(p->name, sizeof p->name, "%s, %s, %d thread%s", cpu.c_str(), choice().isa->name,
-                p->threads, p->threads == 1 ? "" : "s");
+  const char* bf16 = "";
+#ifdef PNEUMA_ONEDNN
+  bf16 = onednn::computes_bf16() ? "avx512_bf16, " : "bf16 by emulation, ";
+#endif
+  std::snprintf(p->name, sizeof p->name, "%s, %s, %s%d thread%s", cpu.c_str(), choice().isa->name,
+                bf16, p->threads, p->threads == 1 ? "" : "s");
   return choice().status;
 }
 

@@ -15,20 +15,13 @@ Status fill_with(const View& y, T value) {
 }  // namespace
 
 Status fill(Stream, const Fill& a) {
-  switch (a.y.dtype) {
-    case Dtype::f32:
-      return fill_with(a.y, float(a.value));
-    case Dtype::u8:
-      return fill_with(a.y, uint8_t(a.value));
-    case Dtype::i32:
-      return fill_with(a.y, int32_t(a.value));
-    case Dtype::i64:
-      return fill_with(a.y, int64_t(a.value));
-    case Dtype::f64:
-      return fill_with(a.y, a.value);
-    default:
-      return {StatusCode::unsupported, "fill: device cpu has no 16-bit floats"};
-  }
+  if (a.y.dtype == Dtype::f32) return fill_with(a.y, float(a.value));
+  if (a.y.dtype == Dtype::f64) return fill_with(a.y, a.value);
+  if (a.y.dtype == Dtype::f16) return fill_with(a.y, bits_of_half(float(a.value)));
+  if (a.y.dtype == Dtype::bf16) return fill_with(a.y, bits_of_bfloat16(float(a.value)));
+  if (a.y.dtype == Dtype::u8) return fill_with(a.y, uint8_t(a.value));
+  if (a.y.dtype == Dtype::i32) return fill_with(a.y, int32_t(a.value));
+  return fill_with(a.y, int64_t(a.value));
 }
 
 }  // namespace pneuma::PN_ISA

@@ -5,7 +5,7 @@ namespace pneuma::PN_ISA {
 namespace {
 
 Status check(const View& x, const View& y) {
-  PN_REQUIRE_F32(f32(x) && f32(y));
+  PN_REQUIRE_DTYPE(alike(x, y));
   PN_REQUIRE(x.rank == 4 && x.count() > 0 && y.rank == 2 && y.dims[0] == x.dims[0] &&
                  y.dims[1] == x.dims[3],
              "global average pool: x must be [N,H,W,C] and y [N,C]");
@@ -34,12 +34,15 @@ void forward(const GlobalAveragePoolForward& a) {
 template <class T>
 void backward(const GlobalAveragePoolBackward& a) {
   const int64_t pixels = a.dx.dims[1] * a.dx.dims[2], channels = a.dx.dims[3];
+  const Vec count = splat(float(pixels));
+  const bool add = a.dx.add;
   for_chunks(a.dx.dims[0], 1, [&](int64_t image, int64_t) {
+    const T* dy = a.dy.as<T>() + image * channels;
     for (int64_t p = 0; p < pixels; ++p) {
       T* dx = a.dx.as<T>() + (image * pixels + p) * channels;
-      for_vectors(0, channels, [&](int64_t c, auto n) {
-        const Vec d = load(a.dy.as<T>() + image * channels + c, n) / splat(float(pixels));
-        store(dx + c, a.dx.add ? load(dx + c, n) + d : d, n);
+      for_vectors(0, channels, [=](int64_t c, auto n) {
+        const Vec d = load(dy + c, n) / count;
+        store(dx + c, add ? load(dx + c, n) + d : d, n);
       });
     }
   });
@@ -49,13 +52,11 @@ void backward(const GlobalAveragePoolBackward& a) {
 
 Status global_average_pool_forward(Stream, const GlobalAveragePoolForward& a) {
   if (Status s = check(a.x, a.y); !s) return s;
-  forward<float>(a);
-  return {};
+  return dispatch(a.x.dtype, [&]<class T>(T) { forward<T>(a); });
 }
 Status global_average_pool_backward(Stream, const GlobalAveragePoolBackward& a) {
   if (Status s = check(a.dx, a.dy); !s) return s;
-  backward<float>(a);
-  return {};
+  return dispatch(a.dx.dtype, [&]<class T>(T) { backward<T>(a); });
 }
 
 }  // namespace pneuma::PN_ISA

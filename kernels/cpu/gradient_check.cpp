@@ -13,14 +13,16 @@ struct Partial {
   int64_t bad;  // index of the item with an inf or a NaN, or -1
 };
 
-// An f32 squared is finite in f64, so the sum of squares is finite where every element is.
-PN_INLINE double sum_of_squares(const float* g, Range range) {
+// A float squared is finite in f64, so the sum of squares is finite where every element is.
+template <class T>
+PN_INLINE double sum_of_squares(const T* gradient, Range range) {
   double lanes[kLanes] = {};
-  int64_t i = range.begin;
-  for (; i + kLanes <= range.end; i += kLanes)
+  for_vectors(range.begin, range.end, [&](int64_t i, auto n) {
+    float g[kLanes];
+    store(g, load(gradient + i, n), Full{});
 #pragma omp simd
-    for (int k = 0; k < kLanes; ++k) lanes[k] += double(g[i + k]) * double(g[i + k]);
-  for (; i < range.end; ++i) lanes[0] += double(g[i]) * double(g[i]);
+    for (int k = 0; k < kLanes; ++k) lanes[k] += double(g[k]) * double(g[k]);
+  });
   double sum = 0;
   for (int k = 0; k < kLanes; ++k) sum += lanes[k];
   return sum;
@@ -34,7 +36,7 @@ size_t gradient_check_workspace(const GradientCheck& a) {
 
 Status gradient_check(Stream, const GradientCheck& a) {
   for (int64_t i = 0; i < a.count; ++i) {
-    PN_REQUIRE_F32(a.items[i].gradient_dtype == Dtype::f32);
+    PN_REQUIRE_DTYPE(is_stored(a.items[i].gradient_dtype));
     PN_REQUIRE(a.items[i].gradient, "gradient check: a parameter has no gradient");
   }
   PN_REQUIRE(bytes_of(a.workspace) >= gradient_check_workspace(a),
@@ -42,7 +44,10 @@ Status gradient_check(Stream, const GradientCheck& a) {
   Partial* partial = a.workspace.as<Partial>();
   for_items(a.items, a.count,
             [&](const ParameterUpdate& p, Range range, int64_t item, int64_t chunk) {
-              const double square = sum_of_squares(static_cast<const float*>(p.gradient), range);
+              double square = 0;
+              dispatch(p.gradient_dtype, [&]<class T>(T) {
+                square = sum_of_squares(static_cast<const T*>(p.gradient), range);
+              });
               partial[chunk] = {square, std::isfinite(square) ? -1 : item};
             });
   double square = 0;

@@ -22,9 +22,7 @@ PN_INLINE void for_items(const ParameterUpdate* items, int64_t count, F f) {
     for (int64_t i = 0; i < count; ++i)
       for (int64_t begin = 0; begin < items[i].count; begin += kChunk, ++chunk)
         if (chunk >= mine.begin && chunk < mine.end)
-          f(items[i],
-            Range{begin, begin + kChunk < items[i].count ? begin + kChunk : items[i].count}, i,
-            chunk);
+          f(items[i], Range{begin, least(begin + kChunk, items[i].count)}, i, chunk);
   });
 }
 

@@ -1,30 +1,29 @@
 // y = x w^T + b by oneDNN's inner product.
 #include "kernels/cpu/convolution.h"
+#include "kernels/cpu/device.h"
 #include "kernels/cpu/onednn.h"
+#include "kernels/cpu/table.h"
 
 namespace pneuma::onednn {
 namespace {
 
 using dnnl::memory;
-constexpr auto kF32 = memory::data_type::f32;
 
-enum class Pass : int64_t {
-  forward = 8,
-  backward_data,
-  backward_weights
-};  // apart from convolution's
+// Apart from convolution's.
+enum class Pass : int64_t { forward = 8, backward_data, backward_weights };
 
 struct Shape {
   int64_t batch, inputs, outputs;
+  Dtype dtype;
 };
 
 Status check(const View& x, const View& w, const View& y, Shape* s) {
   if (x.rank != 2 || w.rank != 2 || y.rank != 2 || x.count() <= 0 || y.count() <= 0 ||
       x.dims[1] != w.dims[1] || y.dims[0] != x.dims[0] || y.dims[1] != w.dims[0])
     return {StatusCode::invalid, "linear: x, w and y must be [N,I], [O,I], [N,O], none empty"};
-  if (x.dtype != Dtype::f32 || w.dtype != Dtype::f32 || y.dtype != Dtype::f32)
-    return {StatusCode::unsupported, "device cpu computes in f32 only"};
-  *s = {x.dims[0], x.dims[1], w.dims[0]};
+  if (!is_stored(x.dtype) || w.dtype != x.dtype || y.dtype != x.dtype)
+    return {StatusCode::unsupported, kWrongDtype};
+  *s = {x.dims[0], x.dims[1], w.dims[0], x.dtype};
   return {};
 }
 bool bias_fits(const View& b, const Shape& s) {
@@ -32,41 +31,41 @@ bool bias_fits(const View& b, const Shape& s) {
 }
 
 Built build(Pass pass, const Shape& s, bool option) {
-  using Arguments = std::vector<Operation::Argument>;
   using Tag = memory::format_tag;
-  const memory::desc x({s.batch, s.inputs}, kF32, Tag::ab), y({s.batch, s.outputs}, kF32, Tag::ab);
-  const memory::desc w({s.outputs, s.inputs}, kF32, Tag::ab), b({s.outputs}, kF32, Tag::a);
+  const Dtype t = s.dtype;
+  const auto type = computed(t), result = computed(t, pass != Pass::forward && option);
+  const memory::desc x({s.batch, s.inputs}, type, Tag::ab), y({s.batch, s.outputs}, type, Tag::ab);
+  const memory::desc w({s.outputs, s.inputs}, type, Tag::ab);
+  const memory::desc b({s.outputs}, memory::data_type::f32, Tag::a);
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   const bool bias = pass == Pass::forward && option;
   const dnnl::inner_product_forward::primitive_desc forward(
       engine(), dnnl::prop_kind::forward_training, x, w, bias ? b : memory::desc(), y, attributes);
   if (pass == Pass::forward) {
-    Arguments arguments = {
-        {DNNL_ARG_SRC, x, x}, {DNNL_ARG_WEIGHTS, w, w}, {DNNL_ARG_DST, y, y, true}};
-    if (bias) arguments.push_back({DNNL_ARG_BIAS, b, b});
-    return std::make_shared<Operation>(dnnl::inner_product_forward(forward),
-                                       forward.scratchpad_desc(), arguments);
+    std::vector<Operation::Argument> arguments = {
+        {DNNL_ARG_SRC, x, x, t}, {DNNL_ARG_WEIGHTS, w, w, t}, {DNNL_ARG_DST, y, y, t, true}};
+    if (bias) arguments.push_back({DNNL_ARG_BIAS, b, b, Dtype::f32});
+    return built<dnnl::inner_product_forward>(forward, arguments);
   }
   if (pass == Pass::backward_data) {
-    const dnnl::inner_product_backward_data::primitive_desc pd(engine(), x, w, y, forward,
-                                                               attributes);
-    return std::make_shared<Operation>(dnnl::inner_product_backward_data(pd), pd.scratchpad_desc(),
-                                       Arguments{{DNNL_ARG_DIFF_DST, y, y},
-                                                 {DNNL_ARG_WEIGHTS, w, w},
-                                                 {DNNL_ARG_DIFF_SRC, x, x, true, option}});
+    const memory::desc dx({s.batch, s.inputs}, result, Tag::ab);
+    return built<dnnl::inner_product_backward_data>({engine(), dx, w, y, forward, attributes},
+                                                    {{DNNL_ARG_DIFF_DST, y, y, t},
+                                                     {DNNL_ARG_WEIGHTS, w, w, t},
+                                                     {DNNL_ARG_DIFF_SRC, dx, dx, t, true, option}});
   }
-  const dnnl::inner_product_backward_weights::primitive_desc pd(engine(), x, w, memory::desc(), y,
-                                                                forward, attributes);
-  return std::make_shared<Operation>(dnnl::inner_product_backward_weights(pd), pd.scratchpad_desc(),
-                                     Arguments{{DNNL_ARG_SRC, x, x},
-                                               {DNNL_ARG_DIFF_DST, y, y},
-                                               {DNNL_ARG_DIFF_WEIGHTS, w, w, true, option}});
+  const memory::desc dw({s.outputs, s.inputs}, result, Tag::ab);
+  return built<dnnl::inner_product_backward_weights>(
+      {engine(), x, dw, memory::desc(), y, forward, attributes},
+      {{DNNL_ARG_SRC, x, x, t},
+       {DNNL_ARG_DIFF_DST, y, y, t},
+       {DNNL_ARG_DIFF_WEIGHTS, dw, dw, t, true, option}});
 }
 
 // `option`: a bias in the forward pass, adding to the gradient in the others.
 Built find(Pass pass, const Shape& s, bool option) {
-  return operation({int64_t(pass), s.batch, s.inputs, s.outputs, option},
+  return operation({int64_t(pass), s.batch, s.inputs, s.outputs, option, int64_t(s.dtype)},
                    [&] { return build(pass, s, option); });
 }
 
@@ -82,27 +81,24 @@ Status linear_forward(Stream, const LinearForward& a) {
   Shape s;
   if (const Status status = check(a.x, a.w, a.y, &s); !status) return status;
   if (!bias_fits(a.b, s)) return {StatusCode::invalid, "linear: b must be [O] f32"};
-  std::vector<void*> data = {a.x.data, a.w.data, a.y.data};
-  if (a.b) data.push_back(a.b.data);
-  return run([&] { return find(Pass::forward, s, bool(a.b)); }, data, a.workspace);
+  return run([&] { return find(Pass::forward, s, bool(a.b)); },
+             {a.x.data, a.w.data, a.y.data, a.b.data}, a.workspace);
 }
 
 size_t linear_backward_workspace(const LinearBackward& a) {
   Shape s;
   if (!check(a.x, a.w, a.dy, &s)) return 0;
-  size_t bytes = 0;
-  if (a.dx) bytes = workspace_of([&] { return find(Pass::backward_data, s, a.dx.add); });
-  if (a.dw)
-    bytes =
-        std::max(bytes, workspace_of([&] { return find(Pass::backward_weights, s, a.dw.add); }));
-  return bytes;
+  const auto bytes = [&](Pass pass, const Gradient& g) {
+    return g ? workspace_of([&] { return find(pass, s, g.add); }) : 0;
+  };
+  return std::max(bytes(Pass::backward_data, a.dx), bytes(Pass::backward_weights, a.dw));
 }
 
 Status linear_backward(Stream, const LinearBackward& a) {
   Shape s;
   if (const Status status = check(a.x, a.w, a.dy, &s); !status) return status;
   const auto fits = [](const View& g, const View& like) {
-    return !g || (g.rank == 2 && g.dtype == Dtype::f32 && g.dims[0] == like.dims[0] &&
+    return !g || (g.rank == 2 && g.dtype == like.dtype && g.dims[0] == like.dims[0] &&
                   g.dims[1] == like.dims[1]);
   };
   if (!fits(a.dx, a.x) || !fits(a.dw, a.w) || !bias_fits(a.db, s))
@@ -114,10 +110,10 @@ Status linear_backward(Stream, const LinearBackward& a) {
   if (a.dw && status)
     status = run([&] { return find(Pass::backward_weights, s, a.dw.add); },
                  {a.x.data, a.dy.data, a.dw.data}, a.workspace);
-  for (int64_t o = 0; a.db && o < s.outputs; ++o) {
-    float sum = 0;
-    for (int64_t n = 0; n < s.batch; ++n) sum += a.dy.as<float>()[n * s.outputs + o];
-    a.db.as<float>()[o] = (a.db.add ? a.db.as<float>()[o] : 0) + sum;
+  for (int64_t n = 0; a.db && n < s.batch; ++n) {
+    std::byte* row = a.dy.as<std::byte>() + size_t(n * s.outputs) * size_of(s.dtype);
+    cpu_backend().kernels.convert.run(
+        nullptr, {View{row, {s.outputs}, 1, s.dtype}, {a.db, a.db.add || n > 0}});
   }
   return status;
 }

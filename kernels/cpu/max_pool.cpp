@@ -12,7 +12,7 @@ struct Window {
 
 template <class Args>
 Status window(const View& x, const View& y, const View& argmax, const Args& a, Window* w) {
-  PN_REQUIRE_F32(f32(x) && f32(y));
+  PN_REQUIRE_DTYPE(alike(x, y));
   PN_REQUIRE(x.rank == 4 && y.rank == 4 && same_shape(y, argmax) && argmax.dtype == Dtype::u8,
              "max pool: x and y must be [N,H,W,C], argmax u8 of y's shape");
   PN_REQUIRE(a.kernel >= 1 && a.kernel <= 16 && a.stride >= 1 && a.padding >= 0 &&
@@ -87,14 +87,12 @@ void backward(const MaxPoolBackward& a, const Window& w) {
 Status max_pool_forward(Stream, const MaxPoolForward& a) {
   Window w;
   if (Status s = window(a.x, a.y, a.argmax, a, &w); !s) return s;
-  forward<float>(a, w);
-  return {};
+  return dispatch(a.x.dtype, [&]<class T>(T) { forward<T>(a, w); });
 }
 Status max_pool_backward(Stream, const MaxPoolBackward& a) {
   Window w;
   if (Status s = window(a.dx, a.dy, a.argmax, a, &w); !s) return s;
-  backward<float>(a, w);
-  return {};
+  return dispatch(a.dx.dtype, [&]<class T>(T) { backward<T>(a, w); });
 }
 
 }  // namespace pneuma::PN_ISA

@@ -7,20 +7,15 @@
 #include <mutex>
 
 #include "kernels/cpu/device.h"
+#include "kernels/cpu/table.h"
 
 namespace pneuma::onednn {
 namespace {
 
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-dnnl::primitive reorder(const dnnl::memory::desc& from, const dnnl::memory::desc& to, bool add) {
-  dnnl::primitive_attr attributes;
-  if (add) {
-    dnnl::post_ops sum;
-    sum.append_sum();
-    attributes.set_post_ops(sum);
-  }
-  return dnnl::reorder({engine(), from, engine(), to, attributes});
+dnnl::primitive reorder(const dnnl::memory::desc& from, const dnnl::memory::desc& to) {
+  return dnnl::reorder({engine(), from, engine(), to});
 }
 
 // Least recently used operations leave first.
@@ -44,15 +39,39 @@ const dnnl::engine& engine() {
   return e;
 }
 
+bool computes_bf16() {
+  static const int isa = int(dnnl::get_effective_cpu_isa());
+  return (isa & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16;
+}
+
+dnnl::memory::data_type computed(Dtype stored, bool add) {
+  return stored == Dtype::bf16 && !add && computes_bf16() ? dnnl::memory::data_type::bf16
+                                                          : dnnl::memory::data_type::f32;
+}
+
+// Between the tensor and its copy in f32.
+void Operation::Part::convert(void* data, void* copy) const {
+  const int64_t count = int64_t(user.get_size() / sizeof(float));
+  const View tensor{data, {count}, 1, stored}, wide{copy, {count}, 1};
+  cpu_backend().kernels.convert.run(
+      nullptr, output ? Convert{wide, {tensor, add}} : Convert{tensor, {wide}});
+}
+
 Operation::Operation(dnnl::primitive primitive, const dnnl::memory::desc& scratchpad,
                      std::vector<Argument> arguments)
     : primitive_(std::move(primitive)), scratchpad_(scratchpad) {
   workspace_ = aligned(scratchpad.get_size());
   for (Argument& a : arguments) {
     Part part{std::move(a)};
-    if (part.add || part.user != part.wanted) {
-      part.reorder = part.output ? reorder(part.wanted, part.user, part.add)
-                                 : reorder(part.user, part.wanted, false);
+    part.staged =
+        part.add || dnnl::memory::data_type_size(part.user.get_data_type()) != size_of(part.stored);
+    if (part.staged) {
+      part.stage = workspace_;
+      workspace_ += aligned(part.user.get_size());
+    }
+    if (part.user != part.wanted) {
+      part.reorder =
+          part.output ? reorder(part.wanted, part.user) : reorder(part.user, part.wanted);
       part.offset = workspace_;
       workspace_ += aligned(part.wanted.get_size());
     }
@@ -64,26 +83,27 @@ void Operation::run(const std::vector<void*>& data, void* workspace) const {
   thread_local dnnl::stream stream(engine());
   std::unordered_map<int, dnnl::memory> arguments;
   const auto bytes = static_cast<std::byte*>(workspace);
-  std::vector<std::pair<dnnl::memory, dnnl::memory>> copies(parts_.size());  // user, wanted
+  std::vector<std::pair<dnnl::memory, dnnl::memory>> places(parts_.size());  // user, wanted
   for (size_t i = 0; i < parts_.size(); ++i) {
     const Part& part = parts_[i];
-    dnnl::memory user(part.user, engine(), data[i]);
-    if (!part.copied()) {
-      arguments.emplace(part.name, user);
-      continue;
-    }
-    dnnl::memory wanted(part.wanted, engine(), bytes + part.offset);
-    if (!part.output) part.reorder.execute(stream, {{DNNL_ARG_FROM, user}, {DNNL_ARG_TO, wanted}});
-    copies[i] = {user, wanted};
+    auto& [user, wanted] = places[i];
+    if (part.staged && !part.output) part.convert(data[i], bytes + part.stage);
+    user = {part.user, engine(), part.staged ? bytes + part.stage : data[i]};
+    wanted = part.reorder ? dnnl::memory(part.wanted, engine(), bytes + part.offset) : user;
+    if (part.reorder && !part.output)
+      part.reorder.execute(stream, {{DNNL_ARG_FROM, user}, {DNNL_ARG_TO, wanted}});
     arguments.emplace(part.name, wanted);
   }
   arguments.emplace(DNNL_ARG_SCRATCHPAD, dnnl::memory(scratchpad_, engine(), workspace));
   primitive_.execute(stream, arguments);
-  for (size_t i = 0; i < parts_.size(); ++i)
-    if (parts_[i].copied() && parts_[i].output)
-      parts_[i].reorder.execute(
-          stream, {{DNNL_ARG_FROM, copies[i].second}, {DNNL_ARG_TO, copies[i].first}});
-  stream.wait();
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    const Part& part = parts_[i];
+    auto& [user, wanted] = places[i];
+    if (part.reorder && part.output)
+      part.reorder.execute(stream, {{DNNL_ARG_FROM, wanted}, {DNNL_ARG_TO, user}});
+    stream.wait();
+    if (part.staged && part.output) part.convert(data[i], bytes + part.stage);
+  }
 }
 
 Built operation(Key key, const std::function<Built()>& build) {

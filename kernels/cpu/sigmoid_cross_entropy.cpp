@@ -6,7 +6,8 @@
 namespace pneuma::PN_ISA {
 
 Status sigmoid_cross_entropy(Stream, const SigmoidCrossEntropy& a) {
-  PN_REQUIRE_F32(f32(a.logits) && f32(a.labels) && f32(a.loss) && f32(a.dlogits));
+  PN_REQUIRE_DTYPE(alike(a.logits, a.dlogits) && is_stored(a.labels.dtype) &&
+                   a.loss.dtype == Dtype::f32);
   PN_REQUIRE(a.logits.rank == 2 && a.logits.count() > 0 && same_shape(a.logits, a.labels) &&
                  (!a.dlogits || same_shape(a.logits, a.dlogits)) && a.loss.count() == 1,
              "sigmoid cross-entropy: logits, labels and dlogits must be [N,C], loss [1]");
@@ -14,19 +15,23 @@ Status sigmoid_cross_entropy(Stream, const SigmoidCrossEntropy& a) {
   PN_REQUIRE(
       channel_vector(a.positive_weight, channels) && channel_vector(a.negative_weight, channels),
       "sigmoid cross-entropy: weights must be [C] f32");
-  const float *z = a.logits.as<float>(), *y = a.labels.as<float>();
   const float scale = float((a.state ? a.state->loss_scale : 1.0) / double(count));
   double sum = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t c = i % channels;
-    float dz;
-    sum += double(pointwise::sigmoid_cross_entropy(
-        z[i], y[i], a.positive_weight ? a.positive_weight.as<float>()[c] : 1.f,
-        a.negative_weight ? a.negative_weight.as<float>()[c] : 1.f, &dz));
-    if (a.dlogits) a.dlogits.as<float>()[i] = scale * dz;
-  }
+  const Status status = dispatch(a.logits.dtype, [&]<class T>(T) {
+    dispatch(a.labels.dtype, [&]<class L>(L) {
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t c = i % channels;
+        float dz;
+        sum += double(pointwise::sigmoid_cross_entropy(
+            number(a.logits.as<T>() + i), number(a.labels.as<L>() + i),
+            a.positive_weight ? a.positive_weight.as<float>()[c] : 1.f,
+            a.negative_weight ? a.negative_weight.as<float>()[c] : 1.f, &dz));
+        if (a.dlogits) store(a.dlogits.as<T>() + i, splat(scale * dz), 1);
+      }
+    });
+  });
   *a.loss.as<float>() = float(sum / double(count));
-  return {};
+  return status;
 }
 
 }  // namespace pneuma::PN_ISA

@@ -3,7 +3,8 @@
 // linker could merge with that of another instruction set would run on the wrong machine.
 //
 // A kernel is written once for whole vectors and for the tail of a row: `n` is Full{} or a count
-// of lanes. Kernels take their storage type from the pointers; another one is a load and a store.
+// of lanes. Kernels take their storage type from the pointers: float, Half or Bfloat16. Arithmetic
+// is in float; 16 bits are widened by the load and rounded by the store, as kernels/half.h has it.
 #pragma once
 
 #include <immintrin.h>
@@ -13,6 +14,7 @@
 #include <type_traits>
 
 #include "kernels/cpu/device.h"
+#include "kernels/half.h"
 
 #ifndef PN_ISA
 #define PN_ISA baseline
@@ -22,9 +24,9 @@
   if (!(condition)) return Status {    \
       StatusCode::invalid, message     \
     }
-#define PN_REQUIRE_F32(condition)                                \
-  if (!(condition)) return Status {                              \
-      StatusCode::unsupported, "device cpu computes in f32 only" \
+#define PN_REQUIRE_DTYPE(condition)        \
+  if (!(condition)) return Status {        \
+      StatusCode::unsupported, kWrongDtype \
     }
 
 namespace pneuma::PN_ISA {
@@ -36,52 +38,88 @@ constexpr int kLanes = 8;  // without AVX the compiler makes two of each
 #endif
 typedef float Vec __attribute__((vector_size(kLanes * 4)));
 typedef int32_t IntVec __attribute__((vector_size(kLanes * 4)));
+typedef uint32_t BitVec __attribute__((vector_size(kLanes * 4)));
+typedef uint16_t ShortVec __attribute__((vector_size(kLanes * 2)));
 typedef uint8_t ByteVec __attribute__((vector_size(kLanes)));
 using Full = std::integral_constant<int, kLanes>;
 
 PN_INLINE Vec splat(float s) { return s - Vec{}; }
-PN_INLINE Vec load(const float* p, Full) {
-  Vec v;
-  __builtin_memcpy(&v, p, sizeof v);
-  return v;
+
+PN_INLINE Vec widen(Vec v, float) { return v; }
+PN_INLINE Vec narrow(Vec v, float) { return v; }
+PN_INLINE Vec widen(ShortVec v, Bfloat16) {
+  return (Vec)(__builtin_convertvector(v, BitVec) << 16);
 }
-PN_INLINE void store(float* p, Vec v, Full) { __builtin_memcpy(p, &v, sizeof v); }
-PN_INLINE Vec load(const float* p, int n) {
-  Vec v{};
-  for (int i = 0; i < n; ++i) v[i] = p[i];
-  return v;
+PN_INLINE ShortVec narrow(Vec v, Bfloat16) {
+  const BitVec bits = (BitVec)v, rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+  return __builtin_convertvector(v == v ? rounded : BitVec{} + 0x7fff, ShortVec);
 }
-PN_INLINE void store(float* p, Vec v, int n) {
-  for (int i = 0; i < n; ++i) p[i] = v[i];
+PN_INLINE Vec widen(ShortVec v, Half) {
+#if defined(__AVX512F__)
+  return (Vec)_mm512_maskz_cvtph_ps(0xffff, (__m256i)v);
+#elif defined(__F16C__)
+  return (Vec)_mm256_cvtph_ps((__m128i)v);
+#else
+  Vec wide;
+  for (int i = 0; i < kLanes; ++i) wide[i] = float_of_half(v[i]);
+  return wide;
+#endif
 }
+PN_INLINE ShortVec narrow(Vec v, Half) {
+  v = v == v ? v : (Vec)(BitVec{} + 0x7fffffff);  // of NaNs 0x7fff alone
+#if defined(__AVX512F__)
+  return (ShortVec)_mm512_maskz_cvtps_ph(0xffff, (__m512)v, _MM_FROUND_TO_NEAREST_INT);
+#elif defined(__F16C__)
+  return (ShortVec)_mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT);
+#else
+  ShortVec bits;
+  for (int i = 0; i < kLanes; ++i) bits[i] = bits_of_half(v[i]);
+  return bits;
+#endif
+}
+template <class T>
+PN_INLINE Vec load(const T* p, auto n) {  // zeros beyond n
+  auto v = narrow(Vec{}, T());
+  __builtin_memcpy(&v, p, size_t(n) * sizeof(T));
+  return widen(v, T());
+}
+template <class T>
+PN_INLINE void store(T* p, Vec wide, auto n) {
+  const auto v = narrow(wide, T());
+  __builtin_memcpy(p, &v, size_t(n) * sizeof(T));
+}
+// One element.
+PN_INLINE float number(const float* p) { return *p; }
+template <class T>
+PN_INLINE float number(const T* p) {
+  return load(p, 1)[0];
+}
+
 PN_INLINE IntVec load_bytes(const uint8_t* p, int n) {
   ByteVec v{};
-  if (n == kLanes)
-    __builtin_memcpy(&v, p, sizeof v);
-  else
-    for (int i = 0; i < n; ++i) v[i] = p[i];
+  __builtin_memcpy(&v, p, size_t(n));
   return __builtin_convertvector(v, IntVec);
 }
 PN_INLINE void store_bytes(uint8_t* p, IntVec wide, int n) {
   const ByteVec v = __builtin_convertvector(wide, ByteVec);
-  if (n == kLanes)
-    __builtin_memcpy(p, &v, sizeof v);
-  else
-    for (int i = 0; i < n; ++i) p[i] = v[i];
+  __builtin_memcpy(p, &v, size_t(n));
 }
 
 // REQUIRES p aligned to a vector. Past the caches, for what is not read again soon.
-PN_INLINE void stream(float* p, Vec v) {
-#if defined(__AVX512F__)
-  _mm512_stream_ps(p, (__m512)v);
-#elif defined(__AVX2__)
-  _mm256_stream_ps(p, (__m256)v);
-#else
-  __m128 half[2];
-  __builtin_memcpy(half, &v, sizeof v);
-  _mm_stream_ps(p, half[0]);
-  _mm_stream_ps(p + 4, half[1]);
+template <class T>
+PN_INLINE void stream(T* p, Vec wide) {
+  const auto v = narrow(wide, T());
+#ifdef __AVX512F__
+  if constexpr (sizeof v == 64) return _mm512_stream_ps(p, (__m512)v);
 #endif
+#ifdef __AVX2__
+  if constexpr (sizeof v == 32)
+    return _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)v);
+#endif
+  __m128i parts[sizeof v / 16];
+  __builtin_memcpy(parts, &v, sizeof v);
+  for (size_t i = 0; i < sizeof v / 16; ++i)
+    _mm_stream_si128(reinterpret_cast<__m128i*>(p) + i, parts[i]);
 }
 
 // One page on, where the processor's own prefetch stops.
@@ -148,6 +186,27 @@ PN_INLINE void for_vectors(int64_t begin, int64_t end, F f) {
   if (c < end) f(c, int(end - c));
 }
 
+// What is written as a plain loop of floats works in blocks: in place where the storage is f32,
+// else in a buffer of kBlock floats, `read` before and `write_back` after the loop.
+constexpr int64_t kBlock = 1024;
+template <class T>
+constexpr int64_t kBlockOf = std::is_same_v<T, float> ? int64_t{1} << 40 : kBlock;
+PN_INLINE float* read(const float* p, int64_t, float*) { return const_cast<float*>(p); }
+template <class T>
+PN_INLINE float* read(const T* p, int64_t n, float* buffer) {
+  for_vectors(0, n, [&](int64_t i, auto m) { store(buffer + i, load(p + i, m), m); });
+  return buffer;
+}
+// p = buffer, or p += buffer.
+template <class T>
+PN_INLINE void write_back(T* p, int64_t n, const float* buffer, bool add = false) {
+  if (static_cast<const void*>(p) == buffer) return;
+  for_vectors(0, n, [&](int64_t i, auto m) {
+    const Vec v = load(buffer + i, m);
+    store(p + i, add ? load(p + i, m) + v : v, m);
+  });
+}
+
 // f(std::true_type or std::false_type), so that the inner loop holds no branch.
 template <class F>
 PN_INLINE void with(bool condition, F f) {
@@ -163,6 +222,9 @@ struct Range {
 // The part of `count` chunks that thread t of n does. Chunks depend on shapes alone and no sum
 // runs over two of them, so the number of threads changes no bit.
 PN_INLINE Range share(int64_t count, int t, int n) { return {count * t / n, count * (t + 1) / n}; }
+
+PN_INLINE int64_t largest(int64_t a, int64_t b) { return a > b ? a : b; }
+PN_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // f(thread, threads) on as many threads as there is work for.
 template <class F>
@@ -186,13 +248,9 @@ PN_INLINE void for_chunks(int64_t count, int64_t chunk, F f) {
   const int64_t chunks = (count + chunk - 1) / chunk;
   parallel(chunks, [&](int t, int n) {
     const Range mine = share(chunks, t, n);
-    for (int64_t i = mine.begin; i < mine.end; ++i)
-      f(i * chunk, (i + 1) * chunk < count ? (i + 1) * chunk : count);
+    for (int64_t i = mine.begin; i < mine.end; ++i) f(i * chunk, least((i + 1) * chunk, count));
   });
 }
-
-PN_INLINE int64_t largest(int64_t a, int64_t b) { return a > b ? a : b; }
-PN_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // A tensor [rows, channels] in chunks of whole rows: about 64 of them, none tiny, none so long that
 // its sums in f32 suffer. A multiple of 8 rows ends at a byte of a mask.
@@ -218,7 +276,6 @@ PN_INLINE void for_rows(Range rows, int64_t channels, F f) {
 }
 // f(range of channels), at most kBlock at once, so that their sums and constants stay in the
 // innermost cache beside the rows.
-constexpr int64_t kBlock = 1024;
 template <class F>
 PN_INLINE void for_blocks(int64_t channels, F f) {
   for (int64_t c = 0; c < channels; c += kBlock) f(Range{c, least(c + kBlock, channels)});
@@ -238,7 +295,20 @@ PN_INLINE bool same_shape(const View& a, const View& b) {
   for (int i = 0; i < a.rank; ++i) same = same && a.dims[i] == b.dims[i];
   return same;
 }
-PN_INLINE bool f32(const View& v) { return !v || v.dtype == Dtype::f32; }
+// Calls f with a value of the stored type: dispatch(x.dtype, [&]<class T>(T) { ... }).
+template <class F>
+PN_INLINE Status dispatch(Dtype dtype, F f) {
+  PN_REQUIRE_DTYPE(is_stored(dtype));
+  if (dtype == Dtype::f32) f(float());
+  if (dtype == Dtype::f16) f(Half());
+  if (dtype == Dtype::bf16) f(Bfloat16());
+  return {};
+}
+// Those that are present are stored alike.
+template <class... Views>
+PN_INLINE bool alike(const View& x, const Views&... others) {
+  return ((!others || others.dtype == x.dtype) && ...);
+}
 // REQUIRES of a per-channel vector: absent or [channels] f32.
 PN_INLINE bool channel_vector(const View& v, int64_t channels) {
   return !v || (v.rank == 1 && v.dims[0] == channels && v.dtype == Dtype::f32);

@@ -6,7 +6,7 @@
 namespace pneuma::PN_ISA {
 
 Status softmax_cross_entropy(Stream, const SoftmaxCrossEntropy& a) {
-  PN_REQUIRE_F32(f32(a.logits) && f32(a.loss) && f32(a.dlogits));
+  PN_REQUIRE_DTYPE(alike(a.logits, a.dlogits) && a.loss.dtype == Dtype::f32);
   PN_REQUIRE(a.logits.rank == 2 && a.logits.count() > 0 && a.labels.rank == 1 &&
                  a.labels.dtype == Dtype::i32 && a.labels.dims[0] == a.logits.dims[0] &&
                  (!a.dlogits || same_shape(a.logits, a.dlogits)) && a.loss.count() == 1,
@@ -18,20 +18,23 @@ Status softmax_cross_entropy(Stream, const SoftmaxCrossEntropy& a) {
                "softmax cross-entropy: a label is outside 0..C-1");
   const float scale = float((a.state ? a.state->loss_scale : 1.0) / double(batch));
   double loss = 0;
-  for (int64_t i = 0; i < batch; ++i) {
-    const float* z = a.logits.as<float>() + i * channels;
-    float largest = z[0];
-    for (int64_t c = 1; c < channels; ++c) largest = z[c] > largest ? z[c] : largest;
-    double sum = 0;
-    for (int64_t c = 0; c < channels; ++c) sum += double(std::exp(z[c] - largest));
-    loss += std::log(sum) + double(largest - z[labels[i]]);
-    if (!a.dlogits) continue;
-    float* dz = a.dlogits.as<float>() + i * channels;
-    for (int64_t c = 0; c < channels; ++c)
-      dz[c] = scale * (float(double(std::exp(z[c] - largest)) / sum) - float(c == labels[i]));
-  }
+  const Status status = dispatch(a.logits.dtype, [&]<class T>(T) {
+    for (int64_t i = 0; i < batch; ++i) {
+      const auto z = [&](int64_t c) { return number(a.logits.as<T>() + i * channels + c); };
+      float largest = z(0);
+      for (int64_t c = 1; c < channels; ++c) largest = z(c) > largest ? z(c) : largest;
+      double sum = 0;
+      for (int64_t c = 0; c < channels; ++c) sum += double(std::exp(z(c) - largest));
+      loss += std::log(sum) + double(largest - z(labels[i]));
+      if (!a.dlogits) continue;
+      for (int64_t c = 0; c < channels; ++c) {
+        const float p = float(double(std::exp(z(c) - largest)) / sum);
+        store(a.dlogits.as<T>() + i * channels + c, splat(scale * (p - float(c == labels[i]))), 1);
+      }
+    }
+  });
   *a.loss.as<float>() = float(loss / double(batch));
-  return {};
+  return status;
 }
 
 }  // namespace pneuma::PN_ISA

@@ -80,11 +80,8 @@ double eps_of(Dtype dtype) {
                                 : 0x1p-23;
 }
 
-// The policies that a backend computes in.
-std::vector<const Precision*> policies_of(const std::string& backend) {
-  if (backend == "cpu") return {&float32()};
-  return {&float32(), &float16(), &bfloat16()};
-}
+// The policies that every backend computes in.
+std::vector<const Precision*> policies() { return {&float32(), &float16(), &bfloat16()}; }
 std::vector<std::string> backends() {
   std::vector<std::string> names = {"reference"};
   for (const Backend* device : devices()) names.push_back(device->name);
@@ -242,7 +239,7 @@ TEST_CASE("every backend follows the oracle, writes all of its results and nothi
     const Backend b = guarded(backend(name));
     const std::clock_t begin = std::clock();
     for (const OpCase& c : op_cases()) {
-      for (const Precision* precision : policies_of(name)) {
+      for (const Precision* precision : policies()) {
         for (const Use use : {Use::once, Use::twice}) {
           CAPTURE(name);
           CAPTURE(c.name);
@@ -277,22 +274,25 @@ TEST_CASE("every backend follows the oracle, writes all of its results and nothi
 TEST_CASE("equal calls give equal bits, for any number of threads") {
   if (isa_missing()) return;
   const Backend& b = backend("cpu");
-  for (const OpCase& c : op_cases()) {
-    if (has_gap(c, b)) continue;
-    CAPTURE(c.name);
-    std::vector<Result> first;
-    for (const int threads : {2, 2, 1}) {
-      CAPTURE(threads);
-      REQUIRE(b.device.set_threads(threads));
-      const std::vector<Result> again = run_case(b, float32(), c, Use::twice);
-      if (first.empty()) first = again;
-      for (size_t k = 0; k < first.size(); ++k) {
-        if (threads != 2 && has_thread_gap(c, b, first[k])) continue;
-        CAPTURE(first[k].what);
-        CHECK(equal_bits(first[k], again[k]));
+  for (const OpCase& c : op_cases())
+    for (const Precision* precision : policies()) {
+      if (has_gap(c, b)) continue;
+      CAPTURE(c.name);
+      CAPTURE(std::string(precision->name));
+      std::vector<Result> first;
+      for (const int threads : {2, 2, 1}) {
+        CAPTURE(threads);
+        REQUIRE(b.device.set_threads(threads));
+        const std::vector<Result> again =
+            run_case(b, *precision, c, Use::twice, precision->activation());
+        if (first.empty()) first = again;
+        for (size_t k = 0; k < first.size(); ++k) {
+          if (threads != 2 && has_thread_gap(c, b, first[k])) continue;
+          CAPTURE(first[k].what);
+          CHECK(equal_bits(first[k], again[k]));
+        }
       }
     }
-  }
 }
 
 // Every case on host_cuda, warps in another order each time: equal bits, no fault.
@@ -308,7 +308,7 @@ void check_warp_orders(int orders) {
   HostCudaWatch watch(b);
   for (const OpCase& c : op_cases()) {
     if (has_gap(c, b)) continue;
-    for (const Precision* precision : policies_of(b.name)) {
+    for (const Precision* precision : policies()) {
       CAPTURE(c.name);
       CAPTURE(std::string(precision->name));
       std::vector<Result> first;
