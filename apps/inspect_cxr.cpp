@@ -1,105 +1,19 @@
 // Looks inside: `tape` prints every node of one training step, `kernel` what one kernel of the seam
 // does on a GPU, counted on host_cuda.
-#include "apps/common/device.h"
-#include "apps/common/train_settings.h"
+#include "apps/common/cli.h"
 #include "apps/inspect/kernel.h"
-#include "engine/host_values.h"
-#include "engine/random.h"
-#include "models/resnet.h"
-
-namespace {
-
-using namespace pneuma;
-
-struct Settings {
-  int num_layers = 18, num_classes = 14, mini_batch_size = 2, threads = 0;
-  std::string image_shape = "3,64,64", device = "cpu";
-  uint64_t seed = 1;
-};
-
-double norm_of(Context& ctx, const Tensor& t) {
-  double sum = 0;
-  for (const double v : get_values(ctx, t)) sum += v * v;
-  return std::sqrt(sum);
-}
-
-// One step on drawn pictures and labels. Columns: node, its inputs (values of the tape; - where no
-// gradient is wanted), its output's shape and value, the bytes it saved for its backward, the norm
-// of its output's gradient.
-void print_tape(const Settings& s) {
-  Context ctx(device_named(s.device, s.threads));
-  const ImageShape shape = parse_image_shape(s.image_shape);
-  ResNet model(
-      ctx, {.num_layers = s.num_layers, .num_classes = s.num_classes, .channels = shape.channels});
-  model.initialize(ctx, s.seed);
-  model.parameters().make_gradients(ctx);
-
-  Random random(s.seed, Purpose::test);
-  const Tensor x =
-      ctx.persistent({s.mini_batch_size, shape.height, shape.width, shape.channels}, Dtype::f32);
-  std::vector<float> pixels(size_t(x.shape().count()));
-  for (float& v : pixels) v = float(random.normal());
-  set_values(ctx, x, pixels);
-  const Tensor labels = ctx.persistent({s.mini_batch_size, s.num_classes}, Dtype::f32);
-  std::vector<float> bits(size_t(labels.shape().count()));
-  for (float& v : bits) v = float(random.below(2));
-  set_values(ctx, labels, bits);
-
-  Tape tape;
-  model.parameters().watch(tape);
-  const Recording recording(ctx, tape);
-  const Tensor loss = ops::sigmoid_cross_entropy(ctx, model.forward(ctx, x), labels);
-
-  // The parameters were watched first, so they are the first values.
-  const auto& parameters = model.parameters().parameters;
-  std::vector<std::string> names;
-  for (const Parameter& p : parameters) names.push_back(p.name);
-  std::vector<double> norms(tape.nodes().size(), -1);
-  const Node* first = tape.nodes().data();
-  std::vector<std::string> rows;
-  size_t saved = 0;
-  for (const Node& node : tape.nodes()) {
-    std::string inputs;
-    for (const int v : node.inputs) inputs += v < 0 ? " -" : " " + names[size_t(v)];
-    rows.push_back(fmt::format("{:>4}  {:<22} {:<18}{:<60} {:>12}", rows.size(), node.name,
-                               tape.shape_of(node.output).text(), inputs, node.saved_bytes));
-    names.push_back(fmt::format("%{}", names.size() - parameters.size()));
-    saved += node.saved_bytes;
-  }
-  tape.observe = [&](const Node& node, const Tensor& dy) {
-    if (dy) norms[size_t(&node - first)] = norm_of(ctx, dy);
-  };
-  tape.backward(ctx, loss);
-
-  fmt::print("{:>4}  {:<22} {:<18}{:<60} {:>12} {:>12}\n", "node", "op", "output", " inputs",
-             "saved bytes", "|gradient|");
-  for (size_t i = 0; i < rows.size(); ++i) {
-    fmt::print("{} {:>12}\n", rows[i], norms[i] < 0 ? "the loss" : fmt::format("{:.4e}", norms[i]));
-  }
-  double sum = 0;
-  for (const Parameter& p : parameters) sum += std::pow(norm_of(ctx, p.gradient), 2);
-  fmt::print("{} nodes, {} saved bytes, loss {:.6f}, {} parameters, |gradient of all| {:.4e}\n",
-             rows.size(), saved, get_values(ctx, loss)[0], model.parameters().count(),
-             std::sqrt(sum));
-}
-
-}  // namespace
+#include "apps/inspect/tape.h"
 
 int main(int argc, char** argv) {
+  using namespace pneuma;
   CLI::App app("Looks inside the engine.", "inspect_cxr");
   app.require_subcommand(1);
-  Settings s;
-  CLI::App* tape =
-      app.add_subcommand("tape", "Print every node of one training step on drawn pictures");
-  tape->add_option("--num_layers", s.num_layers, "Depth of the ResNet")
-      ->check(CLI::IsMember({18, 34, 50, 101, 152}));
-  tape->add_option("--num_classes", s.num_classes)->check(cli::in_range(1, 100000));
-  tape->add_option("--image_shape", s.image_shape, "channels,height,width");
-  tape->add_option("--mini_batch_size", s.mini_batch_size)->check(cli::in_range(2, 65536));
-  tape->add_option("--device", s.device, "cpu or reference");
-  tape->add_option("--threads", s.threads)->check(cli::in_range(0, 1024));
-  tape->add_option("--seed", s.seed);
+  inspect::TapeSettings t;
+  CLI::App* tape = inspect::add_tape_command(app, t);
   inspect::KernelSettings k;
   CLI::App* kernel = inspect::add_kernel_command(app, k);
-  return cli::run(app, argc, argv, [&] { *kernel ? inspect_kernel(k) : print_tape(s); });
+  return cli::run(app, argc, argv, [&] {
+    if (*tape) inspect::print_tape(t);
+    if (*kernel) inspect::inspect_kernel(k);
+  });
 }

@@ -1,5 +1,6 @@
 // Trains a chest X-ray classifier and tests it: flags -> data -> trainer -> report.
 #include <csignal>
+#include <set>
 
 #include "apps/common/device.h"
 #include "apps/common/trainer.h"
@@ -23,30 +24,26 @@ void on_signal(int signal) {
 TrainSettings resumed_settings(const CLI::App& app, const TrainSettings& given,
                                const std::string& folder) {
   const RunFolder run = RunFolder::open(folder);
+  const nlohmann::json given_now = given;
   TrainSettings s;
   try {
     nlohmann::json all = s;  // what an older run did not know of has its default
     all.update(nlohmann::json::parse(read_file(run.file("settings.json"), 1 << 20)));
+    for (const CLI::Option* option : app.get_options()) {
+      const std::string name = option->get_name();
+      if (option->count() == 0 || name == "--resume") continue;
+      if (!std::set<std::string>{"--epochs", "--max_steps", "--threads", "--save_every"}.contains(
+              name)) {
+        fail(Exit::usage,
+             "{} cannot change in a resumed run; only --epochs, --max_steps, --save_every, "
+             "--threads can",
+             name);
+      }
+      all[name.substr(2)] = given_now[name.substr(2)];
+    }
     s = all.get<TrainSettings>();
   } catch (const nlohmann::json::exception& error) {
     fail(Exit::data, "{}: is damaged: {}", run.file("settings.json").string(), error.what());
-  }
-  for (const CLI::Option* option : app.get_options()) {
-    const std::string name = option->get_name();
-    if (option->count() == 0 || name == "--resume") continue;
-    if (name == "--epochs")
-      s.epochs = given.epochs;
-    else if (name == "--max_steps")
-      s.max_steps = given.max_steps;
-    else if (name == "--threads")
-      s.threads = given.threads;
-    else if (name == "--save_every")
-      s.save_every = given.save_every;
-    else
-      fail(Exit::usage,
-           "{} cannot change in a resumed run; only --epochs, --max_steps, --save_every, --threads "
-           "can",
-           name);
   }
   if (std::filesystem::exists(run.file("last.state"))) s.init.clear();  // the state has its weights
   s.output = folder;

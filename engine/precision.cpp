@@ -32,10 +32,12 @@ const Precision& bfloat16() {
 
 const Precision& precision_named(const std::string& name) {
   if (name == "float32") return float32();
+  if (name == "float16") return float16();
+  if (name == "bfloat16") return bfloat16();
   if (name == "float64") return float64();
   fail(Exit::usage,
-       "--precision_dtype {} is not known; this version has float32, and float64 with --device "
-       "reference",
+       "--precision_dtype {} is not known; known are float32, float16, bfloat16, and float64 with "
+       "--device reference",
        name);
 }
 

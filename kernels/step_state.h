@@ -15,7 +15,7 @@ namespace pneuma {
 
 struct ScalerPolicy {
   bool dynamic = false;  // false: the scale never moves; a bad step is skipped all the same
-  double growth = 2, backoff = 0.5, floor = 1;
+  double start = 1, growth = 2, backoff = 0.5, floor = 1;
   int64_t interval = 2000;  // clean steps until the scale grows
 };
 

@@ -5,6 +5,7 @@
 
 #include "data/text.h"
 #include "engine/error.h"
+#include "engine/precision.h"
 
 namespace pneuma {
 
@@ -70,7 +71,14 @@ void add_train_flags(CLI::App& app, TrainSettings& s) {
   add_switch("use_weighted_loss", s.use_weighted_loss, "Weigh each finding's positives by N/N_l");
   add_name("select_by", s.select_by, {"macro_auc", "accuracy", "loss"},
            "What the best checkpoint is best in");
-  add("precision_dtype", s.precision_dtype, "float32; float64 with --device reference");
+  add("precision_dtype", s.precision_dtype,
+      "float32, float16, bfloat16; float64 with --device reference");
+  add("loss_scale", s.loss_scale, "dynamic, or a number that stays (default dynamic in 16 bits)");
+  add_number("loss_scale_start", s.loss_scale_start, 1, 0x1p40, "dynamic: of the first step");
+  add_number("loss_scale_growth", s.loss_scale_growth, 1, 1024, "dynamic: factor after...");
+  add_number("loss_scale_interval", s.loss_scale_interval, 1, kMostSteps, "...so many clean steps");
+  add_number("loss_scale_backoff", s.loss_scale_backoff, 0, 1, "dynamic: factor after inf or nan");
+  add_number("loss_scale_floor", s.loss_scale_floor, 0x1p-40, 0x1p40, "dynamic: never below this");
 
   group = "Run";
   add_number("seed", s.seed, 0, kMostSeed, "Of weights, split, order and augmentation");
@@ -169,6 +177,12 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
   if (s.precision_dtype == "float64" && s.device != "reference") {
     fail(Exit::usage, "--precision_dtype float64 works with --device reference alone");
   }
+  if (s.loss_scale.empty())
+    s.loss_scale = size_of(precision_named(s.precision_dtype).activation()) == 2 ? "dynamic" : "1";
+  if (const auto scale = parse_number<double>(s.loss_scale);
+      s.loss_scale != "dynamic" && !(scale && *scale >= 0x1p-40 && *scale <= 0x1p40)) {
+    fail(Exit::usage, "--loss_scale {}: dynamic, or a number from 2^-40 to 2^40", s.loss_scale);
+  }
   if (s.use_weighted_loss && !s.multi_label) {
     fail(Exit::usage, "--use_weighted_loss goes with --multi_label 1 only");
   }
@@ -184,6 +198,16 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
     }
     s.weight_decay = 0;
   }
+}
+
+ScalerPolicy scaler_of(const TrainSettings& s) {
+  if (s.loss_scale != "dynamic") return {.start = *parse_number<double>(s.loss_scale)};
+  return {true,
+          s.loss_scale_start,
+          s.loss_scale_growth,
+          s.loss_scale_backoff,
+          s.loss_scale_floor,
+          s.loss_scale_interval};
 }
 
 std::string text_of(const TrainSettings& s) {

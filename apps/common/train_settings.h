@@ -6,6 +6,7 @@
 #include <string>
 
 #include "apps/common/cli.h"
+#include "kernels/step_state.h"
 
 namespace pneuma {
 
@@ -31,6 +32,10 @@ struct TrainSettings {
   std::string augmentation_type = "none";
   bool mirror = true;  // with augmentation crop
   std::string precision_dtype = "float32";
+  std::string loss_scale;  // "", "dynamic" or a number; "" becomes dynamic in 16 bits, else 1
+  double loss_scale_start = 65536, loss_scale_growth = 2, loss_scale_backoff = 0.5,
+         loss_scale_floor = 1;
+  int64_t loss_scale_interval = 2000;
   std::string mean = "123.675,116.28,103.53", std = "58.395,57.12,57.375";  // ImageNet's, in 0..255
   std::string init;
   // The run.
@@ -49,9 +54,10 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainSettings, data, split, lists, train, tra
                                    mini_batch_size, epochs, learning_rate, optimizer, momentum,
                                    weight_decay, beta_1, beta_2, eps, gamma, multi_label,
                                    use_weighted_loss, augmentation_type, mirror, precision_dtype,
-                                   mean, std, init, seed, shuffle, last_batch, on_bad_image,
-                                   select_by, device, conv_table, threads, cache_mb, max_steps,
-                                   save_every)
+                                   loss_scale, loss_scale_start, loss_scale_growth,
+                                   loss_scale_backoff, loss_scale_floor, loss_scale_interval, mean,
+                                   std, init, seed, shuffle, last_batch, on_bad_image, select_by,
+                                   device, conv_table, threads, cache_mb, max_steps, save_every)
 
 // Adds every flag above to `app`, with its range.
 void add_train_flags(CLI::App& app, TrainSettings& settings);
@@ -59,6 +65,9 @@ void add_train_flags(CLI::App& app, TrainSettings& settings);
 // Fills in what depends on other settings and refuses what does not go together; ignored settings
 // are said in `notes`. Throws Exit::usage.
 void resolve(TrainSettings& settings, std::vector<std::string>* notes);
+
+// REQUIRES resolved settings.
+ScalerPolicy scaler_of(const TrainSettings& settings);
 
 // "name value" lines, for people.
 std::string text_of(const TrainSettings& settings);

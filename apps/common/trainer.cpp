@@ -56,7 +56,8 @@ Trainer::Trainer(const TrainSettings& settings, const TrainData& data, const Bac
                                                     .beta_1 = settings.beta_1,
                                                     .beta_2 = settings.beta_2,
                                                     .gamma = settings.gamma,
-                                                    .eps = settings.eps});
+                                                    .eps = settings.eps},
+                                  scaler_of(settings));
   results_ = std::make_unique<StepResults>(ctx_, *optimizer_);
   if (!weights_.empty()) {
     positive_weight_ = ctx_.persistent({int64_t(weights_.size())}, ctx_.precision().master);

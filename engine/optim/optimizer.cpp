@@ -22,7 +22,7 @@ Optimizer::Optimizer(Context& ctx, const Parameters& parameters, const Optimizer
                      const ScalerPolicy& scaler)
     : settings_(settings), scaler_(scaler) {
   state_ = ctx.persistent({sizeof(StepState)}, Dtype::u8);
-  set_state(ctx, {});
+  set_state(ctx, {.loss_scale = scaler.start});
   const bool uses_decay =
       settings.kind == OptimizerKind::sgd || settings.kind == OptimizerKind::nag;
   int64_t first_chunk = 0;
