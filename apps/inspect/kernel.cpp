@@ -215,11 +215,12 @@ void inspect_kernel(const KernelSettings& s) {
   known.report = read_ptxas_report(known.file);
   Context ctx(backend, precision_of(s.dtype));
   std::vector<LaunchRecord> launches;
+  double floor = 0;
   ctx.trace = [&](const Launch& launch) {  // after each kernel, when the device is done with it
     const std::vector<LaunchRecord> made = take(control);
-    if (launch.kernel == s.name) launches = made;
+    if (launch.kernel == s.name) launches = made, floor = launch.bytes();
   };
-  const double floor = run(ctx, *kernel, request);
+  run(ctx, *kernel, request);
   fmt::print("{} {} {}: {} launch{}\n", kernel->name, s.dtype, request.shape.text(),
              launches.size(), launches.size() == 1 ? "" : "es");
   print_total(backend, *kernel, launches, floor);
