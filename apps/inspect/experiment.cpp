@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <set>
 
 #include "apps/inspect/kernel.h"
@@ -249,6 +250,7 @@ void statistics() {
   // The last x, summed by threads: each its part, then the parts.
   line("\n{:<10}{:>28}{:>22}", "threads", "sum of a part by each", "batch norm's mean");
   const double first = batch_norm().first;
+  line("{:<10}{:>28.0f}", "in f64", std::accumulate(x.begin(), x.end(), 0.0));
   for (const int threads : {1, 2, 4, 8}) {
     float sum = 0;
     for (int t = 0, i = 0; t < threads; ++t) {
@@ -264,15 +266,15 @@ void statistics() {
 
 void gpu() {
   constexpr double kBytesPerSecond = 900e9;  // of a V100's memory
-  line("{:<20}{:<13}{:>5}{:>10}{:>10}{:>17}{:>13}", "kernel", "shape", "", "bytes", "sectors",
-       "over the least", "V100, least");
+  line("{:<20}{:<13}{:>5}{:>10}{:>10}{:>17}{:>14}", "kernel", "shape", "", "bytes", "sectors",
+       "over the least", "V100 at best");
   const auto row = [](const char* name, const Shape& shape, const Precision& precision) {
     const Traffic t =
         count_traffic(device("host_cuda"), kernel_named(name), {.shape = shape}, precision);
     double sectors = 0, least = 0;
     for (const auto& launch : t.launches)
       sectors += double(launch.sectors), least += double(launch.least_sectors);
-    line("{:<20}{:<13}{:>5}{:>10.0f}{:>10.0f}{:>17.2f}{:>10.2f} us", name, shape.text(),
+    line("{:<20}{:<13}{:>5}{:>10.0f}{:>10.0f}{:>17.2f}{:>11.2f} us", name, shape.text(),
          name_of(precision.activation()), t.moved(), sectors, sectors / least,
          sectors * 32 / kBytesPerSecond * 1e6);
   };
