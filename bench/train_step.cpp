@@ -1,6 +1,7 @@
 // One training step, again and again on one synthetic batch: ResNet-50, 224, batch 16, fp32 (or 16
 // bits with the scaler that train_cxr has by default), Adam 1e-4, weighted sigmoid cross-entropy.
-// Prints a JSON line as bench/peers/train_step_torch.py does; --trace adds the time of each kernel.
+// Prints a JSON line as bench/peers/train_step_torch.py does; --trace adds the time of each kernel,
+// and the least bytes that it must move.
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -71,11 +72,17 @@ void measure(const Settings& s) {
   };
   for (int i = 0; i < s.warmup; ++i) next();
 
-  std::map<std::string, std::pair<double, int>> by_kernel;
+  struct Total {
+    double seconds = 0, bytes = 0;
+    int launches = 0;
+  };
+  std::map<std::string, Total> by_kernel;
   if (s.trace) {
     ctx.trace = [&](const Launch& launch) {
-      by_kernel[launch.kernel].first += launch.seconds;
-      ++by_kernel[launch.kernel].second;
+      Total& total = by_kernel[launch.kernel];
+      total.seconds += launch.seconds;
+      total.bytes += launch.bytes();
+      ++total.launches;
     };
   }
   rusage before{}, after{};
@@ -90,8 +97,9 @@ void measure(const Settings& s) {
   }
   getrusage(RUSAGE_SELF, &after);
   for (const auto& [name, total] : by_kernel) {
-    fmt::print("{:<30} {:>4} launches {:>9.2f} ms a step\n", name, total.second / s.steps,
-               total.first / s.steps * 1e3);
+    fmt::print("{:<30} {:>4} launches {:>9.2f} ms {:>9.2f} MB a step, {:>6.1f} GB/s\n", name,
+               total.launches / s.steps, total.seconds / s.steps * 1e3,
+               total.bytes / s.steps * 1e-6, total.bytes / total.seconds * 1e-9);
   }
   std::ranges::sort(seconds);
   DeviceProperties properties{};
@@ -126,6 +134,6 @@ int main(int argc, char** argv) {
   app.add_option("--threads", s.threads)->check(cli::in_range(0, 1024));
   app.add_option("--device", s.device);
   app.add_option("--precision_dtype", s.precision_dtype, "float32, float16 or bfloat16");
-  cli::add_switch(app, "--trace", s.trace, "Print the time of each kernel");
+  cli::add_switch(app, "--trace", s.trace, "Print the time of each kernel, and its bytes");
   return cli::run(app, argc, argv, [&] { measure(s); });
 }
