@@ -269,13 +269,8 @@ TEST_CASE("saved activations of ResNet-50 at 896, batch 4, take about half of fl
         return ops::sigmoid_cross_entropy(c, net.forward(c, x), labels);
       });
     });
-    int64_t at = -1;
-    for (const MemoryUse& use : plan.uses)
-      if (at < 0 && std::string(use.what) == "sigmoid_cross_entropy") at = use.first;
-    REQUIRE(at >= 0);
-    size_t bytes = 0;
-    for (const MemoryUse& use : plan.uses)
-      if (use.first <= at && at < use.last) bytes += use.bytes;
+    const size_t bytes = bytes_alive_at(plan, "sigmoid_cross_entropy");
+    REQUIRE(bytes > 0);
     return double(bytes);
   };
   const double single = saved_bytes(float32());
