@@ -28,7 +28,7 @@ void add_step_flags(CLI::App& c, TapeSettings& s) {
   c.add_option("--seed", s.seed);
 }
 
-Batch draw_batch(Context& ctx, const TapeSettings& s) {
+DrawnBatch draw_batch(Context& ctx, const TapeSettings& s) {
   const ImageShape shape = parse_image_shape(s.image_shape);
   Random random(s.seed, Purpose::test);
   const Tensor x = ctx.persistent({s.mini_batch_size, shape.height, shape.width, shape.channels},

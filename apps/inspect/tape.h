@@ -16,10 +16,10 @@ struct TapeSettings {
 
 void add_step_flags(CLI::App& command, TapeSettings& settings);
 // Drawn pictures, normal, and labels.
-struct Batch {
+struct DrawnBatch {
   Tensor x, labels;  // [N,H,W,C], [N,classes]
 };
-Batch draw_batch(Context& ctx, const TapeSettings& settings);
+DrawnBatch draw_batch(Context& ctx, const TapeSettings& settings);
 
 CLI::App* add_tape_command(CLI::App& app, TapeSettings& settings);
 // Columns: node, its inputs (values of the tape; - where no gradient is wanted), its output's shape
