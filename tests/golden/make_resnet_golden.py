@@ -1,5 +1,6 @@
 """Writes resnet18.json, resnet50.json (one training step and one evaluation, PyTorch float64, with
-float32's own distance from it) and resnet_names.json (torchvision's tensors at every depth)."""
+the distance from it of float32 and of autocast to bfloat16 and float16) and resnet_names.json
+(torchvision's tensors at every depth)."""
 
 import torch
 import torchvision
@@ -7,10 +8,13 @@ import torchvision
 import formula
 
 BATCH, SIDE, CLASSES = 2, 64, 14
+AUTOCAST = {"bfloat16": 1, "float16": 1024}  # and the loss scale, as a GradScaler's
 
 
-def run(network, dtype):
+def run(network, dtype, autocast=None):
     """One step on the formula's batch: logits, loss and gradients, statistics, then evaluation."""
+    low = torch.autocast("cpu", getattr(torch, autocast or "bfloat16"), enabled=bool(autocast))
+    scale = AUTOCAST.get(autocast, 1)
     formula.fill(network, apart=True)
     network.to(dtype)
     shape = (BATCH, 3, SIDE, SIDE)
@@ -19,17 +23,18 @@ def run(network, dtype):
     labels = labels.reshape(BATCH, CLASSES).to(dtype)
     weights = torch.from_numpy(2 + formula.uniform("positive_weight", CLASSES)).to(dtype)
     network.eval()
-    with torch.no_grad():
+    with torch.no_grad(), low:
         evaluation = network(x)
     network.train()
-    logits = network(x)
-    loss = torch.nn.BCEWithLogitsLoss(pos_weight=weights)(logits, labels)
-    loss.backward()
+    with low:
+        logits = network(x)
+        loss = torch.nn.BCEWithLogitsLoss(pos_weight=weights)(logits, labels)
+    (loss * scale).backward()
     return {
         "evaluation": evaluation,
         "logits": logits.detach(),
         "loss": loss.detach(),
-        "gradients": {name: p.grad for name, p in network.named_parameters()},
+        "gradients": {name: p.grad / scale for name, p in network.named_parameters()},
         "statistics": {name: b for name, b in network.named_buffers() if b.dtype == dtype},
     }
 
@@ -40,19 +45,24 @@ def distance(a, truth):
 
 def step_golden(make):
     truth = run(make(num_classes=CLASSES), torch.float64)
-    single = run(make(num_classes=CLASSES), torch.float32)
-    golden = {"batch": BATCH, "side": SIDE, "classes": CLASSES}
+    rounded = {name: run(make(num_classes=CLASSES), torch.float32, name) for name in AUTOCAST}
+    rounded["float32"] = run(make(num_classes=CLASSES), torch.float32)
+    golden = {"batch": BATCH, "side": SIDE, "classes": CLASSES, "loss_scales": AUTOCAST}
     for key in ("evaluation", "logits", "loss"):
         golden[key] = truth[key].reshape(-1).tolist()
     for key in ("gradients", "statistics"):
         golden[key] = {
-            name: formula.sketch(name, t) | {"float32": distance(single[key][name], t)}
+            name: formula.sketch(name, t) | {p: distance(r[key][name], t) for p, r in rounded.items()}
             for name, t in truth[key].items()
         }
-    for key in ("evaluation", "logits", "loss"):
-        print(key, distance(single[key], truth[key]))
-    worst = sorted(golden["gradients"].items(), key=lambda item: -item[1]["float32"])[:3]
-    print("gradients", [(name, g["float32"]) for name, g in worst])
+    golden["distances"] = {
+        key: {precision: distance(r[key], truth[key]) for precision, r in rounded.items()}
+        for key in ("evaluation", "logits", "loss")
+    }
+    for precision in rounded:
+        own = sorted(g[precision] for g in golden["gradients"].values())
+        print(precision, {key: d[precision] for key, d in golden["distances"].items()},
+              "gradients: median", own[len(own) // 2], "worst", own[-1])
     return golden
 
 
