@@ -16,18 +16,18 @@ h2{margin-top:46px}p{max-width:84ch}ul.main li{margin:7px 0;max-width:96ch;font-
 .z{fill:#2f6fb3}.s{fill:#e0a526}.n{fill:#3a8f4d}.o{fill:#c8443c;background:#c8443c}.bars{fill:#1d2733;fill-opacity:.78}
 .z0{fill:#1c4f87;background:#1c4f87}.z1{fill:#3f7fbf;background:#3f7fbf}.z2{fill:#75a8d8;background:#75a8d8}.z3{fill:#aecdea;background:#aecdea}.z4{fill:#dbe8f5;background:#dbe8f5}.s0{fill:#f9e6b8;background:#f9e6b8}
 .wide,figure.heat{background:#fff;border:1px solid #dde3e9;border-radius:8px;padding:12px;overflow:hidden}.in{font:600 10px system-ui,sans-serif;fill:#fff}
-.charts{grid-template-columns:repeat(auto-fill,minmax(min(100%,500px),1fr));align-items:start;margin:12px 0}.charts .heat svg{border:0}
+.charts{grid-template-columns:repeat(auto-fill,minmax(min(100%,430px),1fr));align-items:start;margin:12px 0}.charts .heat svg{border:0}
 .best{fill:none;stroke:#1d2733;stroke-width:1.5}.key i{display:inline-block;width:12px;height:12px;border-radius:2px;vertical-align:-1px;margin:0 6px 0 16px}
-details{background:#fff;border:1px solid #dde3e9;border-radius:8px;margin:6px 0;padding:7px 14px}summary{cursor:pointer;font-weight:600}details .table{border:0}
-summary span{font-weight:400;color:#5b6875}.small{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,310px),1fr));gap:20px;margin:14px 0}
-figure{margin:0}figcaption{font-size:13px;color:#5b6875;margin-bottom:4px}figcaption b{color:#1d2733}.small .tick{font-size:20px}.small .in{display:none}
+details{background:#fff;border:1px solid #dde3e9;border-radius:8px;margin:6px 0;padding:7px 14px}summary{cursor:pointer;font-weight:600}details .table{border:0}details td{white-space:normal}th,td{padding:5px 10px}
+summary span{font-weight:400;color:#5b6875}.small{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,400px),1fr));gap:20px;margin:14px 0}
+figure{margin:0}figcaption{font-size:13px;color:#5b6875;margin-bottom:4px}figcaption b{color:#1d2733}
 .control{display:flex;flex-wrap:wrap;gap:6px 14px;align-items:center;margin:0 0 10px}.control input{width:280px})";
 
 // Moves the bars by the loss scale. The page says the same without it.
 constexpr const char* kScript = R"js(<script>
 (()=>{const bars=document.getElementById("bars"),lost=JSON.parse(document.getElementById("lost").textContent),box=document.createElement("div");
 box.className="control";box.innerHTML='<label for="scale">Move the loss scale:</label><input id="scale" type="range" min="0" max="24" value="0"><output></output>';
-const set=()=>{const k=+box.children[1].value,bars.setAttribute("transform","translate("+10*k+")");box.children[2].innerHTML="at 2<sup>"+k+"</sup> in float16 "+lost[k]};
+const set=()=>{const k=+box.children[1].value;bars.setAttribute("transform","translate("+10*k+")");box.children[2].innerHTML="at 2<sup>"+k+"</sup> in float16 "+lost[k]};
 box.addEventListener("input",set);set();bars.closest("div").prepend(box)})()</script>)js";
 
 // In the order of the page.
@@ -40,7 +40,7 @@ constexpr const char* kPage = R"(<ul class="main">{}</ul>{}
 <h2>How far from f64, layer by layer</h2><p>||t &minus; t64|| / ||t64|| in the first step, where all policies have the same weights and the same images. One down is one more bit that is right. A single rounding errs by up to 2<sup>&minus;24</sup> in float32, 2<sup>&minus;11</sup> in float16, 2<sup>&minus;8</sup> in bfloat16.</p><div class="charts">{}</div>
 <p>Gradients err by more than a rounding: a value near 0 that lands on the other side of a ReLU, or another winner of a max pool, switches a whole path of the gradient. And steps add up: Adam's first updates go by the gradient's sign, so a tiny difference becomes a whole step, and even float32 leaves f64's path while the loss stays close.</p>{}
 <h2>Updates that a 16-bit weight would not see</h2><p>The next bfloat16 after 1 is 1.0078: an update of 0.0005 is rounded away, in this step and in every later one. Lost: the share of updates for which a weight that is stored in 16 bits, without a float32 master, would stay what it was.</p>{}<div class="charts">{}</div>
-<h2>The loss scale over the run</h2><p>It grows after {} clean steps in a row (train_cxr waits for 2000) and falls when a gradient has inf or nan; that step changes nothing. Here it is then taken again with the same images, so that every policy keeps pace with f64.</p><div class="charts">{}</div>
+<h2>The loss scale over the run</h2><p>It grows after so many clean steps as --loss_scale_interval says, here {}, and falls when a gradient has inf or nan; that step changes nothing. Here it is then taken again with the same images, so that every policy keeps pace with f64.</p><div class="charts">{}</div>
 <h2>Memory</h2><p>Planned, without running it, for a step of {} (images, channels, height, width). 16 bits halve what a step keeps for its backward pass, and the gradients of the weights; masters and moments stay in float32, and a 16-bit copy of the weights comes on top.</p>{}
 <h2>Every tensor</h2><p>Sizes of the f64 run's values over all steps, as above; errors of the first step.</p>{})";
 
@@ -70,9 +70,10 @@ std::string text_of(const LostUpdates& l) {
   return fmt::format("{} in float16 and {} in bfloat16", share(l.lost[0], l.moved),
                      share(l.lost[1], l.moved));
 }
-std::string text_of(const Losses& l, int64_t values) {
-  return fmt::format("{} become 0, {} are subnormal, {} overflow", share(l.zero, values),
-                     share(l.subnormal, values), share(l.overflow, values));
+std::string text_of(const Tally& t, int format, int scale_log2) {
+  const Losses l = t.losses(format, scale_log2);
+  return fmt::format("{} become 0, {} are subnormal, {} overflow", share(l.zero, t.nonzero()),
+                     share(l.subnormal, t.nonzero()), share(l.overflow, t.nonzero()));
 }
 
 // "A in float32, B in float16"
@@ -114,25 +115,28 @@ std::string histogram(const Tally& t, const char* id = "") {
 // A row a tensor, a column a loss scale: how much float16 loses of it.
 std::string heat_map(const PrecisionFigures& f, Kind kind) {
   std::string s;
-  const auto label = [&](int x, int y, const char* anchor, const std::string& text) {
-    s += fmt::format(R"(<text class="tick" x="{}" y="{}" text-anchor="{}">{}</text>)", x, y, anchor,
-                     text);
+  int y = 20;
+  const auto label = [&](int x, int at, const char* anchor, const std::string& text) {
+    s += fmt::format(R"(<text class="tick" x="{}" y="{}" text-anchor="{}">{}</text>)", x, at,
+                     anchor, text);
   };
-  const auto cell = [&](const std::string& colour, int scale, int y, int height) {
-    s += fmt::format(R"(<path class="{}" d="M{} {}h13v{}h-13z"/>)", colour, 190 + 14 * scale, y,
+  const auto cell = [&](const std::string& kind, int scale, int at, int height) {
+    s += fmt::format(R"(<path class="{}" d="M{} {}h13v{}h-13z"/>)", kind, 190 + 14 * scale, at,
                      height);
   };
-  int y = 20;
   for (const TensorFigures& t : f.tensors) {
     if (t.kind != kind || !t.sixteen) continue;
     label(184, y + 11, "end", escape_html(t.name));
     for (int scale = 0; scale < kScales; ++scale) {
       const Losses l = t.tally.losses(0, scale);
-      const auto lost = percent(l.zero, t.tally.count - t.tally.zeros),
-                 subnormal = percent(l.subnormal, t.tally.count - t.tally.zeros);
-      const int level = lost > 50 ? 0 : lost > 10 ? 1 : lost > 1 ? 2 : lost > .1 ? 3 : 4;
-      if (l.overflow || l.zero || subnormal > 1)
-        cell(l.overflow ? "o" : l.zero ? fmt::format("z{}", level) : "s0", scale, y, 13);
+      const double lost = percent(l.zero, t.tally.nonzero());
+      if (l.overflow)
+        cell("o", scale, y, 13);
+      else if (l.zero)
+        cell(fmt::format("z{}", (lost < 50) + (lost < 10) + (lost < 1) + (lost < .1)), scale, y,
+             13);
+      else if (percent(l.subnormal, t.tally.nonzero()) > 1)
+        cell("s0", scale, y, 13);
     }
     y += 14;
   }
@@ -158,45 +162,39 @@ std::string error_chart(const PrecisionFigures& f, Kind kind) {
 }
 
 std::string caption(const PrecisionFigures& f, const TensorFigures& t) {
-  const int64_t values = t.tally.count - t.tally.zeros;
   const int best = best_scale(f.gradients, 0);
-  std::string s =
-      fmt::format("{} {}: {} values, {} exactly 0; ", t.kind < Kind::weight ? "" : t.name, t.shape,
-                  t.tally.count, share(t.tally.zeros, t.tally.count));
-  s += "of the others in float16 " + text_of(t.tally.losses(0, 0), values);
+  std::string s = fmt::format("{} {}: {} values, {} exactly 0; of the others in float16 {}",
+                              t.kind < Kind::weight ? "" : t.name, t.shape, t.tally.count,
+                              share(t.tally.zeros, t.tally.count), text_of(t.tally, 0, 0));
   if (is_gradient(t.kind))
     s += fmt::format("; at 2^{} {}; alone it would lose least at 2^{}", best,
-                     text_of(t.tally.losses(0, best), values), best_scale(t.tally, 0));
+                     text_of(t.tally, 0, best), best_scale(t.tally, 0));
   if (t.kind == Kind::update) s += "; lost without a master: " + text_of(t.lost);
   s += "; error " + by_policy(f, [&](size_t i) { return text_of(t.errors[i][0]); });
-  return fmt::format("<figcaption><b>{}</b>{}.</figcaption>", name_of(t.kind), html(s));
+  return fmt::format("<figcaption><b>{}</b> {}.</figcaption>", name_of(t.kind), html(s));
 }
 
 }  // namespace
 
 std::vector<std::string> summary_of(const PrecisionFigures& f) {
-  const int64_t values = f.gradients.count - f.gradients.zeros;
-  const int best = best_scale(f.gradients, 0);
+  const Tally& g = f.gradients;
+  const int best = best_scale(g, 0);
   int safe = 0;
-  while (safe < kScales && !f.gradients.losses(0, safe).overflow) ++safe;
+  while (safe < kScales && !g.losses(0, safe).overflow) ++safe;
   std::vector<std::string> all{
-      "Without a loss scale, of this net's gradient values in float16 " +
-          text_of(f.gradients.losses(0, 0), values) + ".",
-      fmt::format(
-          "The loss scale 2^{} loses least: {}; {}.", best,
-          text_of(f.gradients.losses(0, best), values),
-          safe < kScales
-              ? fmt::format("from 2^{} on something overflows, and the step is skipped", safe)
-              : "nothing overflows up to 2^24"),
+      "Without a loss scale, of this net's gradient values in float16 " + text_of(g, 0, 0) + ".",
+      fmt::format("The loss scale 2^{} loses least: {}", best, text_of(g, 0, best)) +
+          (safe < kScales ? fmt::format("; from 2^{} on some do, and the step is skipped.", safe)
+                          : "; none does up to 2^24."),
       fmt::format("bfloat16 has float32's exponents and needs no loss scale ({} become 0), but "
                   "keeps 8 bits of a number where float16 keeps 11.",
-                  share(f.gradients.losses(1, 0).zero, values)),
-      "Without float32 masters, of the updates " + text_of(f.lost) +
-          " would be lost: too small beside their weights to move them.",
-      "The weights' gradients are off in the first step, in the median, by " +
+                  share(g.losses(1, 0).zero, g.nonzero())),
+      "Without float32 masters updates would be lost, too small beside their weights: " +
+          text_of(f.lost) + ".",
+      "Relative error of the weights' gradients in the first step, in the median: " +
           by_policy(
               f, [&](size_t i) { return text_of(f.median_error(Kind::weight_gradient, i, 0)); }) +
-          " of their length.",
+          ".",
       fmt::format("A step of {} keeps for its backward pass ", f.settings.plan_shape) +
           by_policy(f, [&](size_t i) { return megabytes(f.policies[i].bytes.at("saved")); }) + "."};
   for (const PolicyFigures& p : f.policies)
@@ -210,66 +208,57 @@ std::vector<std::string> summary_of(const PrecisionFigures& f) {
 
 std::string page_of(const PrecisionFigures& f) {
   const TrainSettings& s = f.settings.train;
+  const Tally& g = f.gradients;
   std::string summary;
   for (const std::string& sentence : summary_of(f)) summary += "<li>" + html(sentence) + "</li>";
 
   Rows scales{{"Loss scale", "In float16", "In bfloat16"}};
-  std::string scale_charts;
   std::vector<std::string> at_scale;
-  for (int scale = 0; scale < kScales; ++scale) scales.push_back({fmt::format("2^{}", scale)});
-  for (int format = 0; format < kFormats; ++format) {
-    std::vector<Line> lines{{"become 0", {}}, {"subnormal", {}}, {"overflow", {}}};
-    for (int scale = 0; scale < kScales; ++scale) {
-      const int64_t values = f.gradients.count - f.gradients.zeros;
-      const Losses l = f.gradients.losses(format, scale);
-      scales[size_t(scale) + 1].push_back(text_of(l, values));
-      for (size_t i = 0; const int64_t n : {l.zero, l.subnormal, l.overflow})
-        lines[i++].points.emplace_back(scale, percent(n, values));
-    }
-    scale_charts += line_chart(fmt::format("{}: % of all gradient values", kFormat[format].name),
-                               "log2 of the loss scale", lines);
+  std::vector<Line> lost_at{{"become 0", {}}, {"subnormal", {}}, {"overflow", {}}};
+  for (int scale = 0; scale < kScales; ++scale) {
+    scales.push_back({fmt::format("2^{}", scale), text_of(g, 0, scale), text_of(g, 1, scale)});
+    at_scale.push_back(scales.back()[1]);
+    const Losses l = g.losses(0, scale);
+    for (size_t i = 0; const int64_t n : {l.zero, l.subnormal, l.overflow})
+      lost_at[i++].points.emplace_back(scale, percent(n, g.nonzero()));
   }
-  for (size_t i = 1; i < scales.size(); ++i) at_scale.push_back(scales[i][1]);
 
-  Rows medians{{"Median error"}},
+  Rows medians{{"Median error"}}, path{{"Attempt"}},
       memory{{"", "Kept for backward", "Peak of a step", "Weight gradients", "Masters",
-              "16-bit copies", "Moments"}},
-      path{{"Attempt"}};
-  std::string heat_maps, errors;
-  for (int k = 0; k < 5; ++k) {
-    medians.push_back({name_of(Kind(k))});
-    if (Kind(k) != Kind::weight) errors += error_chart(f, Kind(k));
-    if (is_gradient(Kind(k))) heat_maps += heat_map(f, Kind(k));
+              "16-bit copies", "Moments"}};
+  std::string heat_maps, errors, tensors;
+  for (const Kind kind : kKinds) {
+    medians.push_back({name_of(kind)});
+    if (kind != Kind::weight) errors += error_chart(f, kind);
+    if (is_gradient(kind)) heat_maps += heat_map(f, kind);
   }
   medians.push_back({"loss"});
-  std::vector<Line> path_lines;
+  std::vector<Line> scaler;
   for (size_t i = 1; i < f.policies.size(); ++i) {
     const PolicyFigures& p = f.policies[i];
     for (const size_t step : {size_t{0}, p.losses.size() - 1}) {
       medians[0].push_back(fmt::format("{}, step {}", p.name, step));
-      for (int k = 0; k < 5; ++k)
-        medians[size_t(k) + 1].push_back(text_of(f.median_error(Kind(k), i, step)));
-      medians[6].push_back(fmt::format("{:.5f}", p.losses[step]));
+      for (size_t k = 0; const Kind kind : kKinds)
+        medians[++k].push_back(text_of(f.median_error(kind, i, step)));
+      medians.back().push_back(fmt::format("{:.5f}", p.losses[step]));
     }
     memory.push_back({p.name});
     for (const char* what : {"saved", "peak", "gradients", "masters", "copies", "moments"})
       memory.back().push_back(megabytes(p.bytes.at(what)));
     path[0].push_back(p.name);
-    path_lines.push_back({p.name, {}});
+    scaler.push_back({p.name, {}});
     for (size_t k = 0; k < p.path.size(); ++k) {
+      const Attempt& a = p.path[k];
+      scaler.back().points.emplace_back(k, std::log2(a.loss_scale));
       if (path.size() < k + 2) path.push_back({std::to_string(k)});
       path[k + 1].resize(i);
-      path[k + 1].push_back(fmt::format("step {} at {}{}", p.path[k].step,
-                                        power(p.path[k].loss_scale),
-                                        p.path[k].skipped ? ": skipped" : ""));
-      path_lines.back().points.emplace_back(k, std::log2(p.path[k].loss_scale));
+      path[k + 1].push_back(fmt::format("step {} at {}{}", a.step, power(a.loss_scale),
+                                        a.skipped ? ": skipped" : ""));
     }
   }
 
-  Rows lost{{"", "Lost"}};
   std::map<std::string, LostUpdates> groups;
   std::vector<Line> lost_lines{{"float16", {}}, {"bfloat16", {}}};
-  std::string tensors;
   for (const TensorFigures& t : f.tensors) {
     if (t.kind == Kind::activation)
       tensors +=
@@ -286,21 +275,22 @@ std::string page_of(const PrecisionFigures& f) {
       lost_lines[i].points.emplace_back(lost_lines[i].points.size(),
                                         percent(t.lost.lost[i], t.lost.moved));
   }
+  Rows lost{{"", "Lost"}};
   for (const auto& [name, l] : groups) lost.push_back({name, text_of(l)});
 
   return html_page(
       fmt::format("What 16 bits do to a ResNet-{}", s.num_layers),
+      fmt::format("{} steps of {} images {} of {}; {}, learning rate {}; on {}, f64 on reference",
+                  s.max_steps, s.mini_batch_size, s.image_shape, s.data, s.optimizer,
+                  s.learning_rate, s.device),
       fmt::format(
-          "{} steps of {} images {} of {}; {}, learning rate {}; policies on {}, f64 on reference",
-          s.max_steps, s.mini_batch_size, s.image_shape, s.data, s.optimizer, s.learning_rate,
-          s.device),
-      fmt::format(
-          kPage, summary, kRanges, histogram(f.gradients, R"( id="bars")"),
-          nlohmann::json(at_scale).dump(), kScript, scale_charts, table(scales), heat_maps, errors,
-          table(medians), table(lost),
+          kPage, summary, kRanges, histogram(g, R"( id="bars")"), nlohmann::json(at_scale).dump(),
+          kScript,
+          line_chart("float16: % of all gradient values", "log2 of the loss scale", lost_at),
+          table(scales), heat_maps, errors, table(medians), table(lost),
           line_chart("weights: % of updates lost without a master", "layers in order", lost_lines),
           s.loss_scale_interval,
-          line_chart("log2 of the loss scale", "attempt", path_lines) + table(path),
+          line_chart("log2 of the loss scale", "attempt", scaler) + table(path),
           f.settings.plan_shape, table(memory), tensors + "</div></details>"),
       kPageStyle);
 }

@@ -33,6 +33,7 @@ struct Tally {
   int64_t count = 0, zeros = 0;                   // zeros: exactly 0, and no loss in any format
   std::array<int64_t, kBins> bins{};  // by floor(log2 |v|); what lies beyond is in the outer bins
 
+  int64_t nonzero() const { return count - zeros; }
   void add(std::span<const double> values);  // REQUIRES finite ones
   void add(const Tally& other);
   Losses losses(int format, int scale_log2) const;

@@ -10,8 +10,10 @@ namespace pneuma {
 
 // gradient: of an activation.
 enum class Kind { activation, gradient, weight, weight_gradient, update };
-constexpr const char* kKindNames[] = {"activation", "activation gradient", "weight",
-                                      "weight gradient", "update"};
+inline constexpr Kind kKinds[] = {Kind::activation, Kind::gradient, Kind::weight,
+                                  Kind::weight_gradient, Kind::update};
+inline constexpr const char* kKindNames[] = {"activation", "activation gradient", "weight",
+                                             "weight gradient", "update"};
 inline const char* name_of(Kind kind) { return kKindNames[int(kind)]; }
 inline bool is_gradient(Kind kind) {
   return kind == Kind::gradient || kind == Kind::weight_gradient;
