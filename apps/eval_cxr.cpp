@@ -12,7 +12,7 @@ using namespace pneuma;
 
 struct Settings {
   std::string model, data, set = "test", lists, images, lst, output, conv_table, device = "auto",
-                           on_bad_image = "fail";
+                           precision_dtype = "float32", on_bad_image = "fail";
   int mini_batch_size = 32, threads = 0;
 };
 
@@ -70,11 +70,12 @@ void evaluate(const Settings& s) {
     fail(Exit::usage, "{} is the folder of a training run; give another --output", s.output);
   }
 
-  const Backend& backend = device_named(s.device, s.threads, s.conv_table);
-  Context dry(backend, float32(),
+  const Precision& precision = precision_named(s.precision_dtype);
+  const Backend& backend = device_named(s.device, s.threads, s.conv_table, s.precision_dtype);
+  Context dry(backend, precision,
               true);  // checks every tensor of the file before memory is taken for one
   load_weights(dry, ResNet(dry, info.network).parameters(), s.model);
-  Context ctx(backend);
+  Context ctx(backend, precision);
   ResNet model(ctx, info.network);
   load_weights(ctx, model.parameters(), s.model);
   std::error_code error;
@@ -124,6 +125,9 @@ int main(int argc, char** argv) {
   app.add_option("--on_bad_image", s.on_bad_image, "fail, or skip it")
       ->check(CLI::IsMember({"fail", "skip"}));
   app.add_option("--device", s.device, "auto, cpu, reference, cuda or host_cuda");
+  app.add_option("--precision_dtype", s.precision_dtype,
+                 "float32 whatever it was trained in (default), float16, bfloat16; float64 with "
+                 "--device reference");
   app.add_option("--conv_table", s.conv_table, "As train_cxr has it")->check(CLI::ExistingFile);
   app.add_option("--threads", s.threads, "0: as many as the machine has")
       ->check(cli::in_range(0, 1024));

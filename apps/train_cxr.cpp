@@ -82,11 +82,12 @@ int main(int argc, char** argv) {
     if (!resume.empty()) settings = resumed_settings(app, settings, resume);
     resolve(settings, &notes);
     for (const std::string& note : notes) fmt::print("note: {}\n", note);
-    const Backend& backend = device_named(settings.device, settings.threads, settings.conv_table);
+    const Backend& backend = device_named(settings.device, settings.threads, settings.conv_table,
+                                          settings.precision_dtype);
     const TrainData data = load_train_data(settings);
     settings.num_classes = data.train.num_classes;
-    fmt::print("settings\n{}{}", text_of(settings),
-               precision_named(settings.precision_dtype).text());
+    fmt::print("settings\n{}{}{}\n", text_of(settings),
+               precision_named(settings.precision_dtype).text(), text_of(scaler_of(settings)));
     fmt::print("images: {} to train, {} to validate, {} to test\n", data.train.samples.size(),
                data.validation.samples.size(), data.test.samples.size());
     Trainer trainer(settings, data, backend, dry_run);

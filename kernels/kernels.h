@@ -47,7 +47,9 @@ struct BatchNormForward {
   View y;            // [N,H,W,C]
   View relu_mask;    // 1 bit per element of y, in its order, lowest bit first; u8; if relu
   View mean, rstd;   // [C], written
-  View running_mean, running_var;  // [C], r += momentum * (batch's - r)
+  // [C], r += momentum * (batch's - r); a channel with inf or nan in the batch's leaves both alone:
+  // the step is skipped, and no later one would mend them.
+  View running_mean, running_var;
   View workspace;
   double eps = 1e-5, momentum = 0.1;
   bool relu = false;

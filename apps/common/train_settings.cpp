@@ -174,14 +174,19 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
   }
   if (s.threads == 0) s.threads = std::max(1u, std::thread::hardware_concurrency());
 
-  if (s.precision_dtype == "float64" && s.device != "reference") {
-    fail(Exit::usage, "--precision_dtype float64 works with --device reference alone");
-  }
-  if (s.loss_scale.empty())
-    s.loss_scale = size_of(precision_named(s.precision_dtype).activation()) == 2 ? "dynamic" : "1";
+  const Precision& precision = precision_named(s.precision_dtype);
+  if (s.loss_scale.empty()) s.loss_scale = size_of(precision.activation()) == 2 ? "dynamic" : "1";
   if (const auto scale = parse_number<double>(s.loss_scale);
       s.loss_scale != "dynamic" && !(scale && *scale >= 0x1p-40 && *scale <= 0x1p40)) {
     fail(Exit::usage, "--loss_scale {}: dynamic, or a number from 2^-40 to 2^40", s.loss_scale);
+  }
+  if (s.loss_scale == "dynamic" && s.loss_scale_start < s.loss_scale_floor)
+    fail(Exit::usage, "--loss_scale_start {} is below --loss_scale_floor {}", s.loss_scale_start,
+         s.loss_scale_floor);
+  const nlohmann::json given = s, usual = TrainSettings();
+  for (const auto& [name, value] : given.items()) {
+    if (name.starts_with("loss_scale_") && value != usual[name] && s.loss_scale != "dynamic")
+      notes->push_back(fmt::format("--{} has no effect: --loss_scale {}", name, s.loss_scale));
   }
   if (s.use_weighted_loss && !s.multi_label) {
     fail(Exit::usage, "--use_weighted_loss goes with --multi_label 1 only");
@@ -210,12 +215,19 @@ ScalerPolicy scaler_of(const TrainSettings& s) {
           s.loss_scale_interval};
 }
 
+std::string text_of(const ScalerPolicy& p) {
+  if (!p.dynamic) return fmt::format("loss scale: {:g}, which stays", p.start);
+  return fmt::format(
+      "loss scale: {:g} at first, x {:g} after {} clean steps, x {:g} at inf or nan, at least {:g}",
+      p.start, p.growth, p.interval, p.backoff, p.floor);
+}
+
 std::string text_of(const TrainSettings& s) {
   std::string text;
   const nlohmann::json settings = s;
   for (const auto& [name, value] : settings.items()) {
     if (value.is_string() && value.get<std::string>().empty()) continue;
-    text += fmt::format("  {:<18} {}\n", name,
+    text += fmt::format("  {:<19} {}\n", name,
                         value.is_string() ? value.get<std::string>() : value.dump());
   }
   return text;

@@ -69,8 +69,9 @@ void resolve(TrainSettings& settings, std::vector<std::string>* notes);
 // REQUIRES resolved settings.
 ScalerPolicy scaler_of(const TrainSettings& settings);
 
-// "name value" lines, for people.
+// "name value" lines, and one line, for people.
 std::string text_of(const TrainSettings& settings);
+std::string text_of(const ScalerPolicy& policy);
 
 // "c,h,w" and "r,g,b"; throw Exit::usage naming the flag.
 struct ImageShape {

@@ -22,6 +22,14 @@ Json number(const std::optional<double>& v) {
   return v && std::isfinite(*v) ? Json(*v) : Json(nullptr);
 }
 
+// Of what is finite.
+std::string range_of(const std::vector<double>& values) {
+  double low = INFINITY, high = -INFINITY;
+  for (const double v : values)
+    if (std::isfinite(v)) low = std::min(low, v), high = std::max(high, v);
+  return low > high ? "none" : fmt::format("[{:.3g}, {:.3g}]", low, high);
+}
+
 }  // namespace
 
 Trainer::Trainer(const TrainSettings& settings, const TrainData& data, const Backend& backend,
@@ -116,17 +124,15 @@ void Trainer::check_numbers(const StepState& state) {
   const Parameter& bad = model_.parameters().parameters[size_t(state.first_bad)];
   const std::vector<double> values = get_values(ctx_, bad.gradient);
   const auto broken = std::ranges::count_if(values, [](double v) { return !std::isfinite(v); });
-  double low = INFINITY, high = -INFINITY;
-  for (const double v : values) {
-    if (std::isfinite(v)) low = std::min(low, v), high = std::max(high, v);
-  }
   std::string images;
   for (const int64_t i : running_.back()) images += " " + data_.train.samples[size_t(i)].path;
   fail(Exit::numeric,
        "{} steps in a row had inf or nan in a gradient, the first in {} (in the last batch {} of "
-       "{} values, the others in [{:.3g}, {:.3g}]); the last saved state is whole; lower "
-       "--learning_rate; images of that batch:{}",
-       state.skipped_in_a_row, bad.name, broken, values.size(), low, high, images);
+       "{} values, the finite ones: {}; loss scale {:g}; its weights: {}); the last saved state is "
+       "whole; lower --learning_rate{}; images of that batch:{}",
+       state.skipped_in_a_row, bad.name, broken, values.size(), range_of(values),
+       state.gradient_scale, range_of(get_values(ctx_, bad.value)),
+       state.gradient_scale > 1 ? " or the loss scale" : "", images);
 }
 
 void Trainer::run(const std::function<int()>& stop) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -56,7 +57,9 @@ std::optional<Json> read_json(const fs::path& file) {
 
 struct Curves {
   Line step_loss{"training loss of a step", {}}, train{"training loss", {}},
-      validation{"validation loss", {}}, auc{"validation macro AUC", {}};
+      validation{"validation loss", {}}, auc{"validation macro AUC", {}},
+      loss_scale{"log2 of the loss scale", {}};
+  int64_t skipped = 0;  // steps
 };
 
 Curves read_metrics(const fs::path& file) {
@@ -69,8 +72,11 @@ Curves read_metrics(const fs::path& file) {
     ++number;
     const Json j = Json::parse(line, nullptr, false);
     if (!j.is_object()) fail(Exit::data, "{}:{}: is no JSON object", file.string(), number);
-    if (j.value("event", "") == "step" && j["loss"].is_number()) {
-      c.step_loss.points.emplace_back(j.value("step", 0.0), j["loss"].get<double>());
+    if (j.value("event", "") == "step") {
+      const double step = j.value("step", 0.0);
+      if (j["loss"].is_number()) c.step_loss.points.emplace_back(step, j["loss"].get<double>());
+      c.loss_scale.points.emplace_back(step, std::log2(j.value("loss_scale", 1.0)));
+      c.skipped = j.value("skipped", int64_t{0});
     } else if (j.value("event", "") == "epoch") {
       epochs[j.value("epoch", int64_t{0})] = j;
     }
@@ -189,10 +195,13 @@ void write_report(const fs::path& folder) {
   }
   if (!curves.train.points.empty())
     cards += card(std::to_string(curves.train.points.size()), "epochs");
+  if (curves.skipped > 0) cards += card(fmt::format("{}", curves.skipped), "steps skipped");
 
   std::string charts = line_chart("Loss by epoch", "epoch", {curves.train, curves.validation}) +
                        line_chart("Macro AUC by epoch", "epoch", {curves.auc}) +
                        line_chart("Loss by step", "step", {thinned(curves.step_loss)});
+  if (settings && settings->value("loss_scale", "") == "dynamic")
+    charts += line_chart("Loss scale by step", "step", {thinned(curves.loss_scale)});
   if (!charts.empty()) charts = "<h2>Training</h2><div class=\"charts\">" + charts + "</div>";
 
   Json split_rows = split.value_or(Json::object());

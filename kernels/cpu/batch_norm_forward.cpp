@@ -154,9 +154,8 @@ void forward(const BatchNormForward& a) {
     const Range own_blocks = share(blocks, thread, threads);
     for (int64_t b = own_blocks.begin; b < own_blocks.end; ++b) {
       const Range c = {b * kMerged, least((b + 1) * kMerged, channels)};
-      double mean[kMerged], deviation[kMerged];
+      double mean[kMerged], deviation[kMerged], count = double(chunks.rows);
       merge(chunks, x, partial, c, mean, deviation);
-      const double count = double(chunks.rows);
       for (int64_t i = c.begin; i < c.end; ++i) {
         const double m = mean[i - c.begin], d = deviation[i - c.begin], var = d / count;
         const double rstd = 1 / std::sqrt(var + a.eps);
@@ -167,8 +166,9 @@ void forward(const BatchNormForward& a) {
         a.rstd.as<float>()[i] = float(rstd);
         scale[i] = float(gamma * rstd);  // the offset carries what rounding took from the mean
         offset[i] = float(double(a.beta.as<float>()[i]) - (m - double(*mean_out)) * gamma * rstd);
-        *running_mean += float(a.momentum * (m - double(*running_mean)));
         const double unbiased = chunks.rows > 1 ? d / (count - 1) : var;
+        if (!std::isfinite(float(m)) || !std::isfinite(float(unbiased))) continue;
+        *running_mean += float(a.momentum * (m - double(*running_mean)));
         *running_var += float(a.momentum * (unbiased - double(*running_var)));
       }
     }

@@ -114,6 +114,7 @@ __global__ void __launch_bounds__(kThreads)
     const float unbiased = t.rows > 1 ? total[1] / float(t.rows - 1) : 0.0f;
     s.mean[c] = mean;
     s.rstd[c] = 1.0f / sqrtf(total[1] / rows + s.eps);
+    if (mean - mean != 0.0f || unbiased - unbiased != 0.0f) return;  // inf or nan
     s.running_mean[c] += s.momentum * (mean - s.running_mean[c]);
     s.running_var[c] += s.momentum * (unbiased - s.running_var[c]);
   });

@@ -62,8 +62,10 @@ Status batch_norm_forward(Stream, const BatchNormForward& a) {
       a.mean.as<A>()[c] = channel.mean;
       a.rstd.as<A>()[c] = channel.rstd;
       A &running_mean = a.running_mean.as<A>()[c], &running_var = a.running_var.as<A>()[c];
-      running_mean += A(a.momentum) * (A(mean) - running_mean);
-      running_var += A(a.momentum) * (A(unbiased) - running_var);
+      if (std::isfinite(A(mean)) && std::isfinite(A(unbiased))) {
+        running_mean += A(a.momentum) * (A(mean) - running_mean);
+        running_var += A(a.momentum) * (A(unbiased) - running_var);
+      }
       for (int64_t i = c; i < rows * C; i += C) {
         const A y = channel(at<T>(a.x, i), a.residual ? at<T>(a.residual, i) : A(0));
         a.y.as<T>()[i] = T(y);

@@ -1,5 +1,7 @@
 // A run that is killed after any step and resumed ends with the bits of one that was not: weights,
 // moments, running statistics, step state, metrics, checkpoints.
+#include <cstring>
+#include <ranges>
 #include <sstream>
 
 #include "apps/common/trainer.h"
@@ -72,6 +74,44 @@ TrainData resolved_data(TrainSettings& settings) {
   return load_train_data(settings);
 }
 
+// A scale that falls at the start, or soon, and grows every third clean step.
+void move_loss_scale(TrainSettings& settings) {
+  settings.loss_scale_start = 0x1p40;  // float16 overflows at once,
+  settings.loss_scale_growth = settings.precision_dtype == "bfloat16" ? 1024 : 2;  // bfloat16 later
+  settings.loss_scale_backoff = 0x1p-6;
+  settings.loss_scale_interval = 3;
+}
+
+int64_t skipped_of(const fs::path& run) {
+  for (const nlohmann::json& line : std::views::reverse(metrics_of(run)))
+    if (line["event"] == "step") return line["skipped"];
+  return 0;
+}
+
+// The folder's last state, but for the scaler: that starts anew.
+void forget_scaler(const fs::path& state, double start) {
+  std::vector<std::byte> fresh(sizeof(StepState));
+  const SafetensorsFile file(state);
+  std::vector<FileTensor> tensors;
+  for (FileTensor t : file.tensors()) {
+    if (t.name == "step_state") {
+      StepState s;
+      std::memcpy(static_cast<void*>(&s), t.bytes.data(), sizeof s);
+      s.loss_scale = start;
+      s.clean = 0;
+      std::memcpy(fresh.data(), &s, sizeof s);
+      t.bytes = fresh;
+    }
+    tensors.push_back(t);
+  }
+  write_safetensors(state, std::move(tensors), file.metadata());
+}
+
+struct Killing {
+  const char *precision, *optimizer;
+  int64_t every;  // steps between kills
+};
+
 }  // namespace
 
 TEST_CASE("killed after any step and resumed, a run ends with the same bits") {
@@ -81,16 +121,24 @@ TEST_CASE("killed after any step and resumed, a run ends with the same bits") {
   const Backend& backend = *open_backend("cpu", &why);
   REQUIRE(bool(backend.device.set_threads(1)));
 
-  for (const char* optimizer : {"sgd", "nag", "adam", "rmsprop"}) {
+  for (const auto& [precision, optimizer, every] :
+       {Killing{"float32", "sgd", 1}, Killing{"float32", "nag", 1}, Killing{"float32", "adam", 1},
+        Killing{"float32", "rmsprop", 1}, Killing{"float16", "adam", 4},
+        Killing{"bfloat16", "nag", 4}}) {
+    CAPTURE(std::string(precision));
+    CAPTURE(std::string(optimizer));
     TrainSettings settings = small_settings(folder);
     settings.output = (folder / "straight").string();
     settings.augmentation_type = "crop";
     settings.use_weighted_loss = true;
     settings.optimizer = optimizer;
+    settings.precision_dtype = precision;
     settings.learning_rate = 1e-3;
     settings.epochs = 1000;
     settings.max_steps = kSteps;
     settings.save_every = 3;  // so that most resumes take some steps again
+    const bool scales = settings.precision_dtype != "float32";
+    if (scales) move_loss_scale(settings);
     const TrainData data = resolved_data(settings);
     REQUIRE(data.train.samples.size() >= 8);
 
@@ -109,16 +157,28 @@ TEST_CASE("killed after any step and resumed, a run ends with the same bits") {
       REQUIRE(trainer.position().steps == kSteps);
     }
     REQUIRE(taken == kSteps);
+    if (scales) {
+      CHECK(skipped_of(settings.output) >= 1);
+      CHECK(skipped_of(settings.output) <= 20);
+    }
 
     for (int64_t k = 1; k <= kSteps; ++k) {
-      INFO(optimizer, " killed after step ", k);
+      INFO("killed after step ", k);
       const fs::path killed = folder / fmt::format("killed-{}", k);
-      Trainer trainer(settings, data, backend);
-      trainer.open(RunFolder::open(killed), true);
-      REQUIRE(trainer.position().steps < k);
-      REQUIRE(trainer.position().steps >= k - 3);
-      trainer.run([] { return 0; });
-      check_equal_runs(settings.output, killed);
+      if (k % every == 0) {
+        Trainer trainer(settings, data, backend);
+        trainer.open(RunFolder::open(killed), true);
+        REQUIRE(trainer.position().steps < k);
+        REQUIRE(trainer.position().steps >= k - 3);
+        trainer.run([] { return 0; });
+        check_equal_runs(settings.output, killed);
+      } else if (scales && k == kSteps - 1) {  // as it would be without the scaler's state
+        forget_scaler(killed / "last.state", settings.loss_scale_start);
+        Trainer trainer(settings, data, backend);
+        trainer.open(RunFolder::open(killed), true);
+        trainer.run([] { return 0; });
+        CHECK(metrics_of(settings.output) != metrics_of(killed));
+      }
       fs::remove_all(killed);
     }
   }
@@ -157,28 +217,38 @@ TEST_CASE("killed on host_cuda and resumed, a run ends with the same bits") {
   write_phantoms(folder / "data", 24, 32, 3, 2);
   const Backend& backend = *testing::device_named("host_cuda");
   testing::HostCudaWatch watch(backend);
-  TrainSettings settings = small_settings(folder);
-  settings.augmentation_type = "crop";
-  settings.max_steps = 5;
-  settings.save_every = 2;
-  const TrainData data = resolved_data(settings);
-  {
-    Trainer trainer(settings, data, backend);
-    const RunFolder run = RunFolder::create(settings.output);
-    write_file_atomically(run.file("settings.json"), nlohmann::json(settings).dump());
-    trainer.open(run, false);
-    trainer.run([&] {
-      if (trainer.position().steps == 4) copy_folder(settings.output, folder / "killed");
-      return 0;
-    });
+  for (const char* precision : {"float32", "float16"}) {
+    CAPTURE(std::string(precision));
+    TrainSettings settings = small_settings(folder);
+    settings.output = (folder / precision).string();
+    settings.augmentation_type = "crop";
+    settings.precision_dtype = precision;
+    settings.max_steps = 5;
+    settings.save_every = 2;
+    if (settings.precision_dtype == "float16") {
+      move_loss_scale(settings);
+      settings.loss_scale_backoff = 0x1p-26;
+    }
+    const TrainData data = resolved_data(settings);
+    {
+      Trainer trainer(settings, data, backend);
+      const RunFolder run = RunFolder::create(settings.output);
+      write_file_atomically(run.file("settings.json"), nlohmann::json(settings).dump());
+      trainer.open(run, false);
+      trainer.run([&] {
+        if (trainer.position().steps == 4) copy_folder(settings.output, folder / "killed");
+        return 0;
+      });
+    }
+    {
+      Trainer trainer(settings, data, backend);
+      trainer.open(RunFolder::open(folder / "killed"), true);
+      CHECK(trainer.position().steps == 2);
+      trainer.run([] { return 0; });
+    }
+    check_equal_runs(settings.output, folder / "killed");
+    CHECK(skipped_of(settings.output) == (settings.precision_dtype == "float16"));
   }
-  {
-    Trainer trainer(settings, data, backend);
-    trainer.open(RunFolder::open(folder / "killed"), true);
-    CHECK(trainer.position().steps == 2);
-    trainer.run([] { return 0; });
-  }
-  check_equal_runs(settings.output, folder / "killed");
   CHECK(watch.fault() == "");
 }
 

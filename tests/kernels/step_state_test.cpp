@@ -9,6 +9,9 @@ namespace {
 
 constexpr ScalerPolicy kFixed = {};
 constexpr ScalerPolicy kDynamic = {.dynamic = true, .interval = 3};
+constexpr ScalerPolicy kOther = {
+    .dynamic = true, .growth = 8, .backoff = 0.25, .floor = 16, .interval = 1};
+constexpr ScalerPolicy kStill = {.dynamic = true, .growth = 1, .backoff = 1, .interval = 1};
 
 StepState state(double scale, int64_t step, int64_t clean, int64_t skipped, int64_t in_a_row) {
   StepState s;
@@ -46,6 +49,12 @@ const Transition kTransitions[] = {
      state(2, 5, 1, 2, 0)},
     {"the floor holds", kDynamic, state(1, 4, 0, 9, 9), 1, state(1, 4, 0, 10, 10)},
     {"and is met from above", kDynamic, state(1.5, 4, 0, 0, 0), 1, state(1, 4, 0, 1, 1)},
+    {"growth, after each step", kOther, state(64, 4, 0, 2, 1), -1, state(512, 5, 0, 2, 0)},
+    {"backoff", kOther, state(512, 4, 0, 0, 0), 3, state(128, 4, 0, 1, 1)},
+    {"floor", kOther, state(32, 4, 0, 1, 1), 3, state(16, 4, 0, 2, 2)},
+    {"a factor of 1 keeps it on a good step", kStill, state(32, 4, 0, 0, 0), -1,
+     state(32, 5, 0, 0, 0)},
+    {"and on a bad one", kStill, state(32, 4, 0, 0, 0), 3, state(32, 4, 0, 1, 1)},
 };
 
 }  // namespace
