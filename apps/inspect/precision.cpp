@@ -8,7 +8,7 @@
 #include "apps/inspect/explain.h"
 #include "engine/host_values.h"
 #include "engine/io/atomic_file.h"
-#include "kernels/reference/table.h"
+#include "kernels/open_backend.h"
 
 namespace pneuma::inspect {
 namespace {
@@ -136,11 +136,12 @@ PrecisionFigures measure_precision(PrecisionSettings p) {
 
   const TrainData data = load_train_data(s);
   const Backend& device = device_named(s.device, s.threads, s.conv_table);
+  std::string why;
   PrecisionFigures figures{.settings = p};
   std::vector<std::unique_ptr<Trainer>> runs;
   StepWatch layers;
   for (const TrainSettings& one : each) {
-    const Backend& backend = runs.empty() ? reference_backend() : device;
+    const Backend& backend = runs.empty() ? *open_backend("reference", &why) : device;
     figures.policies.push_back(
         {one.precision_dtype, {}, {}, plan_bytes(one, p.plan_shape, data, backend)});
     runs.push_back(std::make_unique<Trainer>(one, data, backend));
