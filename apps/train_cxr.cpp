@@ -53,11 +53,10 @@ TrainSettings resumed_settings(const CLI::App& app, const TrainSettings& given,
 // The images of a resumed run are those that it began with.
 void check_same_split(const RunFolder& folder, const TrainData& data) {
   if (data.split_json.empty() || !std::filesystem::exists(folder.file("split.json"))) return;
-  if (read_file(folder.file("split.json"), 1 << 24) != data.split_json) {
+  if (read_file(folder.file("split.json"), 1 << 24) != data.split_json)
     fail(Exit::data,
          "{}: the data now give another split than this run began with; restore the label file",
          folder.file("split.json").string());
-  }
 }
 
 }  // namespace

@@ -2,7 +2,8 @@
 
   gpu_check.py [--minutes 10]   builds the cuda device for the GPU that is here, runs the op cases, the
                                 training comparison, compute-sanitizer, the microbenchmarks and
-                                ResNet-50's step beside PyTorch's; build/gpu_check/report.md and .json
+                                ResNet-50's step in fp32 and in 16 bits beside PyTorch's;
+                                build/gpu_check/report.md and .json
   gpu_check.py --pack FILE      on a machine that has the libraries: FILE.tar.gz with the sources and, in
                                 build/deps, the libraries, for a machine that has only nvcc, cuDNN,
                                 g++, CMake and Python
@@ -33,11 +34,14 @@ BANDWIDTH_BARS = {"batch_norm_forward": 0.85, "batch_norm_backward": 0.85,
                   "optimizer_step adam": 0.85, "gradient_check": 0.85}
 STEP_BAR = 1.2
 MEASURED = "^(batch_norm_|optimizer_step|gradient_check|convolution|linear)"
-STEPS = [(224, 128), (224, 256), (896, 16)]  # size, batch
+# --precision_dtype, size, batch
+STEPS = [("float32", 224, 128), ("float32", 224, 256), ("float32", 896, 16),
+         ("float16", 224, 256), ("float16", 896, 16), ("bfloat16", 224, 256)]
+BF16_CHIP = 8.0  # compute capability from which on cuDNN has convolutions in bf16
 # What each step may take at most, of the whole time. Without the sanitizers, which come last and
 # divide what is left, they add up to 1: every step is begun, also where those before it hang.
-SHARES = {"configure": 0.06, "build": 0.38, "op cases": 0.08, "training comparison": 0.06,
-          "bench_kernels": 0.18, "Pneuma": 0.03, "PyTorch": 0.05}
+SHARES = {"configure": 0.06, "build": 0.36, "op cases": 0.07, "training comparison": 0.05,
+          "bench_kernels": 0.13, "Pneuma": 0.022, "PyTorch": 0.033}
 SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")
 # What of the op cases a GPU has no part in.
 OF_THE_CPU = "-tce=*on the reference*,*composition*,*[slow]*"
@@ -191,9 +195,13 @@ def train_steps(check):
         "" if said(sys.executable, "-c", "import torch, torchvision; print(1)") else
         f"{sys.executable} has no torch and torchvision")
     mode = "best" if check.minutes >= TIME_TO_COMPILE else "eager"
-    for size, batch in STEPS:
-        name = f"ResNet-50, {size}, batch {batch}, fp32"
-        flags = ["--device", "cuda", "--size", size, "--batch", batch, "--warmup", 3, "--steps", 10]
+    for dtype, size, batch in STEPS:
+        name = f"ResNet-50, {size}, batch {batch}, {dtype}"
+        if dtype == "bfloat16" and float(check.facts["compute_cap"]) < BF16_CHIP:
+            check.note(name, "skipped", f"bfloat16 needs compute capability {BF16_CHIP} or newer")
+            continue
+        flags = ["--device", "cuda", "--precision_dtype", dtype, "--size", size, "--batch", batch,
+                 "--warmup", 3, "--steps", 7]
         pair = {}
         programs = {"Pneuma": [BUILD / "bin/bench_train_step"],
                     "PyTorch": [sys.executable, ROOT / "bench/peers/train_step_torch.py", "--mode", mode]}
@@ -209,7 +217,6 @@ def train_steps(check):
         if len(pair) == 2:
             check.bar(f"{name}, images/s beside PyTorch's ({mode})",
                       pair["Pneuma"]["images_per_second"] / pair["PyTorch"]["images_per_second"], STEP_BAR)
-    check.note("ResNet-50 in fp16", "skipped", "Pneuma does not train in 16 bits yet")
 
 
 def report(check):

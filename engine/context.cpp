@@ -74,14 +74,21 @@ Context::Range::Range(const Context& ctx, const char* name, const char* what) {
   pop_ = device.pop_range;
 }
 
-void Context::traced(const char* kernel, const std::function<Status()>& run) {
+double Launch::bytes() const {
+  double sum = 0;
+  for (const Operand& o : operands) sum += o.read + o.written;
+  return sum;
+}
+
+void Context::traced(const char* kernel, const Operands& operands,
+                     const std::function<Status()>& run) {
   const Device& device = backend_.device;
   const auto start = std::chrono::steady_clock::now();
   if (!device.elapsed) {
     check(run(), kernel);
     synchronize();
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-    return trace({kernel, took.count()});
+    return trace({kernel, took.count(), operands});
   }
   for (Event& event : traced_) {
     if (!event) check(device.create_event(&event), "create_event");
@@ -92,7 +99,7 @@ void Context::traced(const char* kernel, const std::function<Status()>& run) {
   synchronize();
   float milliseconds = 0;
   check(device.elapsed(traced_[0], traced_[1], &milliseconds), "elapsed");
-  trace({kernel, milliseconds * 1e-3});
+  trace({kernel, milliseconds * 1e-3, operands});
 }
 
 MemoryPlan Context::record(const std::function<void()>& step) {

@@ -8,6 +8,7 @@
 
 #include "engine/arena.h"
 #include "engine/error.h"
+#include "engine/operands.h"
 #include "engine/precision.h"
 
 namespace pneuma {
@@ -18,6 +19,8 @@ class Tape;
 struct Launch {
   const char* kernel;
   double seconds;
+  const Operands& operands;  // shapes, dtypes, bytes read and written
+  double bytes() const;      // of all, both ways
 };
 
 // What a steady training step has none of, and the waits that it may have.
@@ -82,7 +85,7 @@ class Context {
     if (dry()) return;
     const Range range(*this, kernel.name);
     if (!trace) return check(kernel.run(stream_, args), kernel.name);
-    traced(kernel.name, [&] { return kernel.run(stream_, args); });
+    traced(kernel.name, operands(args), [&] { return kernel.run(stream_, args); });
   }
 
   // Names for a profiler what is asked for while it lives; nothing where the device has no names.
@@ -102,7 +105,7 @@ class Context {
   void check(const Status& status, const char* what) const;
 
  private:
-  void traced(const char* kernel, const std::function<Status()>& run);
+  void traced(const char* kernel, const Operands& operands, const std::function<Status()>& run);
 
   const Backend& backend_;
   const Precision& precision_;

@@ -36,4 +36,14 @@ MemoryPlan plan_memory(std::vector<MemoryUse> uses) {
   return plan;
 }
 
+size_t bytes_alive_at(const MemoryPlan& plan, std::string_view op) {
+  const auto at = std::ranges::find_if(
+      plan.uses, [&](const MemoryUse& use) { return std::string_view(use.what).ends_with(op); });
+  size_t bytes = 0;
+  if (at == plan.uses.end()) return bytes;
+  for (const MemoryUse& use : plan.uses)
+    if (use.first <= at->first && at->first < use.last) bytes += use.bytes;
+  return bytes;
+}
+
 }  // namespace pneuma

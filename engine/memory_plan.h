@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 namespace pneuma {
@@ -25,5 +26,9 @@ struct MemoryPlan {
 // any time. Greedy by size: the largest first, each at the lowest gap that fits (Pisarchyk, Lee
 // 2020).
 MemoryPlan plan_memory(std::vector<MemoryUse> uses);
+
+// Bytes that are alive when an op whose name ends so first asks for memory: of a loss, all that the
+// backward pass needs. 0 where there is none.
+size_t bytes_alive_at(const MemoryPlan& plan, std::string_view op);
 
 }  // namespace pneuma

@@ -53,4 +53,11 @@ std::string Precision::text() const {
   return s;
 }
 
+std::string text_of(const ScalerPolicy& p) {
+  if (!p.dynamic) return fmt::format("loss scale: {:g}, which stays", p.start);
+  return fmt::format(
+      "loss scale: {:g} at first, x {:g} after {} clean steps, x {:g} at inf or nan, at least {:g}",
+      p.start, p.growth, p.interval, p.backoff, p.floor);
+}
+
 }  // namespace pneuma

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "kernels/step_state.h"
 #include "kernels/view.h"
 
 namespace pneuma {
@@ -35,5 +36,7 @@ const Precision& float16();
 const Precision& bfloat16();
 // By the name of --precision_dtype; throws where it is unknown.
 const Precision& precision_named(const std::string& name);
+
+std::string text_of(const ScalerPolicy& policy);  // one line, for people
 
 }  // namespace pneuma

@@ -32,6 +32,7 @@ void Tape::record(const char* name, std::initializer_list<Tensor> inputs, const 
   by_id_[output.id()] = node.output;
   values_.push_back({output.shape(), output.dtype(), {}, false});
   nodes_.push_back(std::move(node));
+  if (observe_output) observe_output(nodes_.back(), output);
 }
 
 void Tape::backward(Context& ctx, const Tensor& y, Tensor dy) {

@@ -61,6 +61,8 @@ class Tape {
   Dtype dtype_of(int value) const { return values_[size_t(value)].dtype; }
   // Called before each node's backward with the gradient of its output (empty for a loss).
   std::function<void(const Node&, const Tensor& dy)> observe;
+  // Called with each node that is recorded and its output, which has its values by then.
+  std::function<void(const Node&, const Tensor& y)> observe_output;
 
  private:
   friend class Backward;

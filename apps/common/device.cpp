@@ -19,9 +19,8 @@ const Backend& device_named(const std::string& name, int threads, const std::str
     fail(Exit::usage, "--precision_dtype float64 works with --device reference alone");
   if (threads && backend->device.set_threads) backend->device.set_threads(threads);
   DeviceProperties properties{};
-  if (const Status status = backend->device.properties(&properties); !status) {
+  if (const Status status = backend->device.properties(&properties); !status)
     fail(Exit::environment, "device {}: {}", backend->name, status.message);
-  }
   fmt::print("device {}: {}{}\n", backend->name, properties.name, why.empty() ? "" : "; " + why);
   const bool has_bf16 = !std::strstr(properties.name, "bf16 by emulation");
   if (std::string(backend->name) == "cpu" &&

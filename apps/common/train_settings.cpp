@@ -127,11 +127,10 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
   const ImageShape shape = parse_image_shape(s.image_shape);
   if (s.output.empty()) fail(Exit::usage, "--output is missing: name a new folder for the run");
   const bool lists = !s.train.empty() || !s.train_lst.empty();
-  if (s.data.empty() == !lists) {
+  if (s.data.empty() == !lists)
     fail(
         Exit::usage,
         "give either --data DIR, or --train DIR --train_lst F --validation DIR --validation_lst F");
-  }
   if (lists && (s.train.empty() || s.train_lst.empty() || s.validation.empty() ||
                 s.validation_lst.empty())) {
     fail(Exit::usage,
@@ -188,14 +187,12 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
     if (name.starts_with("loss_scale_") && value != usual[name] && s.loss_scale != "dynamic")
       notes->push_back(fmt::format("--{} has no effect: --loss_scale {}", name, s.loss_scale));
   }
-  if (s.use_weighted_loss && !s.multi_label) {
+  if (s.use_weighted_loss && !s.multi_label)
     fail(Exit::usage, "--use_weighted_loss goes with --multi_label 1 only");
-  }
   if (!s.multi_label && s.num_classes == 0)
     fail(Exit::usage, "--multi_label 0 needs --num_classes");
-  if (!s.multi_label && !s.data.empty()) {
+  if (!s.multi_label && !s.data.empty())
     fail(Exit::usage, "--multi_label 0 needs lists (--train ...): NIH labels are several an image");
-  }
   if (s.optimizer == "adam" || s.optimizer == "rmsprop") {
     if (s.weight_decay != 0 && s.weight_decay != TrainSettings().weight_decay) {
       notes->push_back(
@@ -213,13 +210,6 @@ ScalerPolicy scaler_of(const TrainSettings& s) {
           s.loss_scale_backoff,
           s.loss_scale_floor,
           s.loss_scale_interval};
-}
-
-std::string text_of(const ScalerPolicy& p) {
-  if (!p.dynamic) return fmt::format("loss scale: {:g}, which stays", p.start);
-  return fmt::format(
-      "loss scale: {:g} at first, x {:g} after {} clean steps, x {:g} at inf or nan, at least {:g}",
-      p.start, p.growth, p.interval, p.backoff, p.floor);
 }
 
 std::string text_of(const TrainSettings& s) {

@@ -69,9 +69,8 @@ void resolve(TrainSettings& settings, std::vector<std::string>* notes);
 // REQUIRES resolved settings.
 ScalerPolicy scaler_of(const TrainSettings& settings);
 
-// "name value" lines, and one line, for people.
+// "name value" lines, for people.
 std::string text_of(const TrainSettings& settings);
-std::string text_of(const ScalerPolicy& policy);
 
 // "c,h,w" and "r,g,b"; throw Exit::usage naming the flag.
 struct ImageShape {

@@ -95,6 +95,7 @@ void Trainer::save_start(const std::filesystem::path& file) {
 
 void Trainer::step_on_device(int64_t images) {
   train_step(ctx_, model_.parameters(), *optimizer_, settings_.learning_rate, [&](Context& ctx) {
+    if (watch && !ctx.dry()) watch(*ctx.tape);
     const Tensor logits = model_.forward(ctx, input_.images(images));
     const Tensor labels = input_.labels(images);
     const StepState* state = optimizer_->device_state();
@@ -188,11 +189,20 @@ Batch Trainer::next_batch(Loader& loader, Progress& progress) {
 }
 
 // Asks the device for a step and waits for nothing.
-void Trainer::start_step(const Batch& batch) {
+void Trainer::ask_for(const Batch& batch) {
   const auto images = int64_t(batch.samples.size());
   input_.stage(batch.pixels, batch.items, batch.labels);
   ctx_.replay(plan(images), [&] { step_on_device(images); });
   results_->send();
+}
+
+StepResult Trainer::step(const Batch& batch) {
+  ask_for(batch);
+  return results_->receive();
+}
+
+void Trainer::start_step(const Batch& batch) {
+  ask_for(batch);
   running_.push_back(batch.samples);
   ++at_.step;
   ++at_.steps;

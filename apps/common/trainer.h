@@ -47,13 +47,23 @@ class Trainer {
   // Steps and memory of a run, in words.
   std::string plan_text();
 
+  // For those who look into steps: one at a time, outside of any run. `watch` is given the tape of
+  // each before anything is on it.
+  StepResult step(const Batch&);
+  Loader batches() const { return {data_.train, sampler_, loader_, 0, 0, INT64_MAX}; }
+  const MemoryPlan& plan(int64_t images);
+  Context& context() { return ctx_; }
+  const Parameters& parameters() const { return model_.parameters(); }
+  const Optimizer& optimizer() const { return *optimizer_; }
+  std::function<void(Tape&)> watch;
+
  private:
   Trainer(const TrainSettings&, const TrainData&, const Backend&, const RunFolder* folder,
           bool resume, bool dry);
 
-  const MemoryPlan& plan(int64_t images);
   void step_on_device(int64_t images);
   Batch next_batch(Loader&, Progress&);
+  void ask_for(const Batch&);
   void start_step(const Batch&);
   void finish_steps(size_t running, Progress&);
   void check_numbers(const StepState&);

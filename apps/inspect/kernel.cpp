@@ -38,17 +38,6 @@ Shape parse_shape(const std::string& text, const SeamKernel& kernel) {
   return shape;
 }
 
-const SeamKernel& kernel_named(const std::string& name) {
-  std::vector<std::string> names;
-  for (const SeamKernel& k : seam_kernels()) {
-    if (name == k.name) return k;
-    names.push_back(k.name);
-  }
-  const std::string near = nearest(name, names);
-  fail(Exit::usage, "unknown kernel '{}'{}; 'inspect_cxr kernel' lists them", printable(name),
-       near.empty() ? "" : " (the nearest is " + near + ")");
-}
-
 std::string percent(double part, double whole) {
   return fmt::format("{:.1f} %", whole > 0 ? 100 * part / whole : 0);
 }
@@ -142,6 +131,13 @@ void print_page(const Known& known, const LaunchRecord& r, bool with_source) {
   if (with_source) print_source(known, source);
 }
 
+const HostCudaControl& control_of(const Backend& backend) {
+  const auto entry = reinterpret_cast<decltype(&pneuma_host_cuda)>(
+      plugin_symbol(backend, host_cuda::kControlSymbol));
+  if (!entry) fail(Exit::environment, "this host_cuda does not count; build it anew");
+  return *entry();
+}
+
 // What kernels did since the last time; copies have records too, without a grid.
 std::vector<LaunchRecord> take(const HostCudaControl& control) {
   std::vector<LaunchRecord> all;
@@ -150,10 +146,8 @@ std::vector<LaunchRecord> take(const HostCudaControl& control) {
   return all;
 }
 
-void print_total(const Backend& backend, const SeamKernel& kernel,
-                 const std::vector<LaunchRecord>& launches, double floor) {
-  double moved = 0;
-  for (const LaunchRecord& r : launches) moved += double(r.bytes_read + r.bytes_written);
+void print_total(const Backend& backend, const SeamKernel& kernel, const Traffic& traffic) {
+  const double moved = traffic.moved(), floor = traffic.floor;
   if (!kernel.library)
     return line("bytes moved", "{:.0f} in all launches, the floor {:.0f}: ratio {}", moved, floor,
                 ratio(moved, floor));
@@ -173,6 +167,40 @@ void list_kernels(const Backend& backend) {
 }
 
 }  // namespace
+
+const SeamKernel& kernel_named(const std::string& name) {
+  std::vector<std::string> names;
+  for (const SeamKernel& k : seam_kernels()) {
+    if (name == k.name) return k;
+    names.push_back(k.name);
+  }
+  const std::string near = nearest(name, names);
+  fail(Exit::usage, "unknown kernel '{}'{}; 'inspect_cxr kernel' lists them", printable(name),
+       near.empty() ? "" : " (the nearest is " + near + ")");
+}
+
+double Traffic::moved() const {
+  double bytes = 0;
+  for (const LaunchRecord& r : launches) bytes += double(r.bytes_read + r.bytes_written);
+  return bytes;
+}
+
+Traffic count_traffic(const Backend& backend, const SeamKernel& kernel,
+                      const KernelRequest& request, const Precision& precision) {
+  const HostCudaControl& control = control_of(backend);
+  host_cuda::Settings settings;
+  control.get_settings(&settings);
+  settings.count_traffic = true;
+  control.set_settings(&settings);
+  Context ctx(backend, precision);
+  Traffic traffic;
+  ctx.trace = [&](const Launch& launch) {  // after each kernel, when the device is done with it
+    const std::vector<LaunchRecord> made = take(control);
+    if (launch.kernel == std::string(kernel.name)) traffic = {made, launch.bytes()};
+  };
+  run(ctx, kernel, request);
+  return traffic;
+}
 
 CLI::App* add_kernel_command(CLI::App& app, KernelSettings& s) {
   CLI::App& c = *app.add_subcommand(
@@ -201,29 +229,15 @@ void inspect_kernel(const KernelSettings& s) {
   if (kernel) request.shape = parse_shape(s.shape, *kernel);
   const Backend& backend = device_named("host_cuda", 0);
   if (!kernel) return list_kernels(backend);
-  const auto entry = reinterpret_cast<decltype(&pneuma_host_cuda)>(
-      plugin_symbol(backend, host_cuda::kControlSymbol));
-  if (!entry) fail(Exit::environment, "this host_cuda does not count; build it anew");
-  const HostCudaControl& control = *entry();
-  host_cuda::Settings settings;
-  control.get_settings(&settings);
-  settings.count_traffic = true;
-  control.set_settings(&settings);
-
   Known known{source_root(), build_folder() / "ptxas/sm_70.txt", {}};
   if (!s.ptxas.empty()) known.file = s.ptxas;
   known.report = read_ptxas_report(known.file);
-  Context ctx(backend, precision_of(s.dtype));
-  std::vector<LaunchRecord> launches;
-  ctx.trace = [&](const Launch& launch) {  // after each kernel, when the device is done with it
-    const std::vector<LaunchRecord> made = take(control);
-    if (launch.kernel == s.name) launches = made;
-  };
-  const double floor = run(ctx, *kernel, request);
+  const Traffic traffic = count_traffic(backend, *kernel, request, precision_of(s.dtype));
+  const std::vector<LaunchRecord>& launches = traffic.launches;
   fmt::print("{} {} {}: {} launch{}\n", kernel->name, s.dtype, request.shape.text(),
              launches.size(), launches.size() == 1 ? "" : "es");
-  print_total(backend, *kernel, launches, floor);
-  line("faults", "{} found", control.faults(nullptr, 0));
+  print_total(backend, *kernel, traffic);
+  line("faults", "{} found", control_of(backend).faults(nullptr, 0));
   for (size_t i = 0; i < launches.size(); ++i) {
     fmt::print("\nlaunch {} of {}: {}\n", i + 1, launches.size(), plain_name(launches[i].name));
     print_page(known, launches[i], s.source);

@@ -53,16 +53,16 @@ Tensor linear(Context& ctx, const Request& r) {
 struct Formula {
   const char* name;
   Tensor (*run)(Context&, const Tensor& a, const Tensor& b);
-  int forward, backward;  // tensors that are read and written
+  bool two = false;  // operands
 };
 const Formula& formula_of(const Request& r) {
   using T = const Tensor&;
   static const Formula formulas[] = {
-      {"relu", [](Context& c, T a, T) { return ops::relu(c, a); }, 2, 3},
-      {"sigmoid", [](Context& c, T a, T) { return ops::sigmoid(c, a); }, 2, 3},
-      {"scale", [](Context& c, T a, T) { return ops::scale(c, a, 2); }, 2, 2},
-      {"add", ops::add, 3, 3},
-      {"multiply", ops::multiply, 3, 5}};
+      {"relu", [](Context& c, T a, T) { return ops::relu(c, a); }},
+      {"sigmoid", [](Context& c, T a, T) { return ops::sigmoid(c, a); }},
+      {"scale", [](Context& c, T a, T) { return ops::scale(c, a, 2); }},
+      {"add", ops::add, true},
+      {"multiply", ops::multiply, true}};
   for (const Formula& f : formulas)
     if (r.formula == f.name) return f;
   fail(Exit::usage, "--formula {}: known are relu, sigmoid, scale, add, multiply", r.formula);
@@ -70,7 +70,7 @@ const Formula& formula_of(const Request& r) {
 Tensor pointwise(Context& ctx, const Request& r) {
   const Formula& formula = formula_of(r);
   const Tensor a = normal(ctx, r.shape);
-  return formula.run(ctx, a, formula.forward == 3 ? normal(ctx, r.shape) : Tensor());
+  return formula.run(ctx, a, formula.two ? normal(ctx, r.shape) : Tensor());
 }
 
 Tensor sigmoid_loss(Context& ctx, const Request& r) {
@@ -129,86 +129,56 @@ Tensor convert(Context& ctx, const Request& r) {
   return y;
 }
 
-// Floors that several share.
-double of_y(const Sizes& s) { return s.e * s.y; }
-double of_x_w_y(const Sizes& s) { return s.e * (s.x + s.w + s.y); }
-double of_pool(const Sizes& s) { return s.e * (s.x + s.y) + s.y; }  // and a byte of argmax
-
 template <auto kEntry>
 SeamKernel row(const char* shape, const char* flags, Tensor (*op)(Context&, const Request&),
-               double (*floor)(const Sizes&), const char* library = nullptr) {
+               const char* library = nullptr) {
   const auto there = [](const Kernels& k) { return (k.*kEntry).run != nullptr; };
-  return {(Kernels{}.*kEntry).name, there, shape, flags, library, op, floor};
+  return {(Kernels{}.*kEntry).name, there, shape, flags, library, op};
 }
 
 }  // namespace
 
 const std::vector<SeamKernel>& seam_kernels() {
   using K = Kernels;
-  using S = const Sizes&;
   constexpr const char *kImages = "N,H,W,C", *kRows = "N,C", *kAny = "", *kNone = "";
   constexpr const char *kConv = "--channels_out --kernel --stride --padding",
                        *kWindow = "--kernel --stride --padding", *kNorm = "--relu --residual";
   static const std::vector<SeamKernel> rows = {
-      row<&K::convolution_forward>(kImages, kConv, convolution, of_x_w_y, "cuDNN"),
-      row<&K::convolution_backward_data>(kImages, kConv, convolution, of_x_w_y, "cuDNN"),
-      row<&K::convolution_backward_weights>(kImages, kConv, convolution, of_x_w_y, "cuDNN"),
-      // x for the statistics, x and y after them; backward dy and x, then both again and dx.
-      row<&K::batch_norm_forward>(
-          kImages, kNorm, batch_norm,
-          [](S s) { return s.e * s.y * (3 + s.request.residual) + s.mask; }),
-      row<&K::batch_norm_backward>(
-          kImages, kNorm, batch_norm,
-          [](S s) { return s.e * s.y * (5 + s.request.residual) + 2 * s.mask; }),
-      row<&K::batch_norm_inference>(kImages, kNorm, batch_norm,
-                                    [](S s) { return s.e * s.y * (2 + s.request.residual); }),
-      row<&K::max_pool_forward>(kImages, kWindow, max_pool, of_pool),
-      row<&K::max_pool_backward>(kImages, kWindow, max_pool, of_pool),
-      row<&K::global_average_pool_forward>(kImages, kNone, average_pool, of_x_w_y),
-      row<&K::global_average_pool_backward>(kImages, kNone, average_pool, of_x_w_y),
-      row<&K::linear_forward>(kRows, "--channels_out", linear, of_x_w_y, "cuBLAS"),
-      row<&K::linear_backward>(
-          kRows, "--channels_out", linear, [](S s) { return s.e * (2 * s.x + 2 * s.w + s.y); },
-          "cuBLAS"),
-      row<&K::pointwise_forward>(kAny, "--formula", pointwise,
-                                 [](S s) { return s.e * s.y * formula_of(s.request).forward; }),
-      row<&K::pointwise_backward>(kAny, "--formula", pointwise,
-                                  [](S s) { return s.e * s.y * formula_of(s.request).backward; }),
-      row<&K::sigmoid_cross_entropy>(kRows, kNone, sigmoid_loss,
-                                     [](S s) { return (2 * s.e + 4) * s.x; }),
-      row<&K::softmax_cross_entropy>(
-          kRows, kNone, softmax_loss,
-          [](S s) { return 2 * s.e * s.x + 4 * double(s.request.shape[0]); }),
-      row<&K::augment>(kImages, kNone, augment, [](S s) { return (1 + s.e) * s.y; }),
-      row<&K::resize>(kImages, kNone, resize, [](S s) { return s.x + s.y; }),
-      row<&K::gradient_check>(kAny, kNone, optimizer, of_y),
-      row<&K::optimizer_step>(kAny, "--optimizer", optimizer,
-                              [](S s) {
-                                // gradient, 16-bit copy; master and moments f32, read and written
-                                return s.y * (s.e + (s.e < 4 ? s.e : 0) +
-                                              (s.request.optimizer == "adam" ? 24 : 16));
-                              }),
-      row<&K::fill>(kAny, kNone, fill, of_y),
-      row<&K::convert>(kAny, kNone, convert, [](S s) { return (4 + s.e) * s.y; }),
+      row<&K::convolution_forward>(kImages, kConv, convolution, "cuDNN"),
+      row<&K::convolution_backward_data>(kImages, kConv, convolution, "cuDNN"),
+      row<&K::convolution_backward_weights>(kImages, kConv, convolution, "cuDNN"),
+      row<&K::batch_norm_forward>(kImages, kNorm, batch_norm),
+      row<&K::batch_norm_backward>(kImages, kNorm, batch_norm),
+      row<&K::batch_norm_inference>(kImages, kNorm, batch_norm),
+      row<&K::max_pool_forward>(kImages, kWindow, max_pool),
+      row<&K::max_pool_backward>(kImages, kWindow, max_pool),
+      row<&K::global_average_pool_forward>(kImages, kNone, average_pool),
+      row<&K::global_average_pool_backward>(kImages, kNone, average_pool),
+      row<&K::linear_forward>(kRows, "--channels_out", linear, "cuBLAS"),
+      row<&K::linear_backward>(kRows, "--channels_out", linear, "cuBLAS"),
+      row<&K::pointwise_forward>(kAny, "--formula", pointwise),
+      row<&K::pointwise_backward>(kAny, "--formula", pointwise),
+      row<&K::sigmoid_cross_entropy>(kRows, kNone, sigmoid_loss),
+      row<&K::softmax_cross_entropy>(kRows, kNone, softmax_loss),
+      row<&K::augment>(kImages, kNone, augment),
+      row<&K::resize>(kImages, kNone, resize),
+      row<&K::gradient_check>(kAny, kNone, optimizer),
+      row<&K::optimizer_step>(kAny, "--optimizer", optimizer),
+      row<&K::fill>(kAny, kNone, fill),
+      row<&K::convert>(kAny, kNone, convert),
   };
   return rows;
 }
 static_assert(sizeof(Kernels) == 22 * sizeof(Kernel<Fill>), "a kernel of the seam is missing here");
 
-double run(Context& ctx, const SeamKernel& kernel, const KernelRequest& r) {
+void run(Context& ctx, const SeamKernel& kernel, const KernelRequest& r) {
   const std::string name = kernel.name;
   Tape tape;
   ctx.tape = &tape;  // what losses do goes by it
   ctx.training = name != "batch_norm_inference";
   const Tensor y = kernel.op(ctx, r);
   ctx.tape = nullptr;
-  const double x = double(r.shape.count()), elements = double(y.shape().count());
   if (name.find("backward") != name.npos) tape.backward(ctx, y, normal(ctx, y.shape(), y.dtype()));
-  const int64_t window = r.shape.rank == 4 ? int64_t{r.kernel} * r.kernel : 1;
-  return kernel.floor(
-      {r, double(size_of(ctx.precision().activation())), x, elements,
-       kernel.library ? double(r.channels_out * window * r.shape[r.shape.rank - 1]) : 0,
-       r.relu || r.residual ? x / 8 : 0});
 }
 
 }  // namespace pneuma::inspect

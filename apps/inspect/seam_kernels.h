@@ -1,5 +1,4 @@
-// Every kernel of the seam by its name, ready to run once on drawn inputs through the engine's ops,
-// and the least bytes that it must move.
+// Every kernel of the seam by its name, ready to run once on drawn inputs through the engine's ops.
 #pragma once
 
 #include <string>
@@ -18,13 +17,6 @@ struct KernelRequest {
   std::string optimizer = "adam";
 };
 
-struct Sizes {
-  const KernelRequest& request;
-  double e;        // bytes of an element
-  double x, y, w;  // elements of the op's input, output, weights
-  double mask;     // bytes of batch norm's
-};
-
 struct SeamKernel {
   const char* name;
   bool (*there)(const Kernels&);
@@ -32,16 +24,13 @@ struct SeamKernel {
   const char* flags;    // that it looks at, beside --shape and --dtype
   const char* library;  // that does the work where no kernel of ours does, or null
   Tensor (*op)(Context&, const KernelRequest&);  // runs it, and maybe others
-  // Bytes of tensors that it must read and write, as shared/spec/kernels.md B counts them: what
-  // does not grow with the input is left out.
-  double (*floor)(const Sizes&);
 };
 
 const std::vector<SeamKernel>& seam_kernels();  // in the order of kernels.h
 
-// Draws the inputs, runs the op and, for a kernel of a backward pass, goes back; returns the floor.
-// Throws Exit::usage where the shape does not fit. REQUIRES ctx.trace, which sees each kernel when
-// it has ended: inputs live no longer than that.
-double run(Context& ctx, const SeamKernel& kernel, const KernelRequest& request);
+// Draws the inputs, runs the op and, for a kernel of a backward pass, goes back. Throws Exit::usage
+// where the shape does not fit. REQUIRES ctx.trace, which sees each kernel when it has ended:
+// inputs live no longer than that.
+void run(Context& ctx, const SeamKernel& kernel, const KernelRequest& request);
 
 }  // namespace pneuma::inspect

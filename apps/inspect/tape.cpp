@@ -17,17 +17,36 @@ double norm_of(Context& ctx, const Tensor& t) {
 
 }  // namespace
 
+void add_step_flags(CLI::App& c, TapeSettings& s) {
+  c.add_option("--num_layers", s.num_layers, "Depth of the ResNet")
+      ->check(CLI::IsMember({18, 34, 50, 101, 152}));
+  c.add_option("--num_classes", s.num_classes)->check(cli::in_range(1, 100000));
+  c.add_option("--image_shape", s.image_shape, "channels,height,width");
+  c.add_option("--mini_batch_size", s.mini_batch_size)->check(cli::in_range(2, 65536));
+  c.add_option("--device", s.device, "cpu or reference");
+  c.add_option("--threads", s.threads)->check(cli::in_range(0, 1024));
+  c.add_option("--seed", s.seed);
+}
+
+DrawnBatch draw_batch(Context& ctx, const TapeSettings& s) {
+  const ImageShape shape = parse_image_shape(s.image_shape);
+  Random random(s.seed, Purpose::test);
+  const Tensor x = ctx.persistent({s.mini_batch_size, shape.height, shape.width, shape.channels},
+                                  ctx.precision().activation());
+  std::vector<float> pixels(size_t(x.shape().count()));
+  for (float& v : pixels) v = float(random.normal());
+  set_values(ctx, x, pixels);
+  const Tensor labels = ctx.persistent({s.mini_batch_size, s.num_classes}, ctx.precision().master);
+  std::vector<float> bits(size_t(labels.shape().count()));
+  for (float& v : bits) v = float(random.below(2));
+  set_values(ctx, labels, bits);
+  return {x, labels};
+}
+
 CLI::App* add_tape_command(CLI::App& app, TapeSettings& s) {
   CLI::App* tape =
       app.add_subcommand("tape", "Print every node of one training step on drawn pictures");
-  tape->add_option("--num_layers", s.num_layers, "Depth of the ResNet")
-      ->check(CLI::IsMember({18, 34, 50, 101, 152}));
-  tape->add_option("--num_classes", s.num_classes)->check(cli::in_range(1, 100000));
-  tape->add_option("--image_shape", s.image_shape, "channels,height,width");
-  tape->add_option("--mini_batch_size", s.mini_batch_size)->check(cli::in_range(2, 65536));
-  tape->add_option("--device", s.device, "cpu or reference");
-  tape->add_option("--threads", s.threads)->check(cli::in_range(0, 1024));
-  tape->add_option("--seed", s.seed);
+  add_step_flags(*tape, s);
   return tape;
 }
 
@@ -39,17 +58,7 @@ void print_tape(const TapeSettings& s) {
   model.initialize(ctx, s.seed);
   model.parameters().make_gradients(ctx);
 
-  Random random(s.seed, Purpose::test);
-  const Tensor x =
-      ctx.persistent({s.mini_batch_size, shape.height, shape.width, shape.channels}, Dtype::f32);
-  std::vector<float> pixels(size_t(x.shape().count()));
-  for (float& v : pixels) v = float(random.normal());
-  set_values(ctx, x, pixels);
-  const Tensor labels = ctx.persistent({s.mini_batch_size, s.num_classes}, Dtype::f32);
-  std::vector<float> bits(size_t(labels.shape().count()));
-  for (float& v : bits) v = float(random.below(2));
-  set_values(ctx, labels, bits);
-
+  const auto [x, labels] = draw_batch(ctx, s);
   Tape tape;
   model.parameters().watch(tape);
   const Recording recording(ctx, tape);

@@ -4,6 +4,8 @@
 #include <CLI/CLI.hpp>
 #include <string>
 
+#include "engine/context.h"
+
 namespace pneuma::inspect {
 
 struct TapeSettings {
@@ -11,6 +13,13 @@ struct TapeSettings {
   std::string image_shape = "3,64,64", device = "cpu";
   uint64_t seed = 1;
 };
+
+void add_step_flags(CLI::App& command, TapeSettings& settings);
+// Drawn pictures, normal, and labels.
+struct DrawnBatch {
+  Tensor x, labels;  // [N,H,W,C], [N,classes]
+};
+DrawnBatch draw_batch(Context& ctx, const TapeSettings& settings);
 
 CLI::App* add_tape_command(CLI::App& app, TapeSettings& settings);
 // Columns: node, its inputs (values of the tape; - where no gradient is wanted), its output's shape

@@ -1,4 +1,4 @@
-// Line charts as SVG text, for the report.
+// What pages are made of: line charts as SVG text, and the page around them.
 #pragma once
 
 #include <string>
@@ -18,5 +18,9 @@ std::string line_chart(const std::string& title, const std::string& x_label,
                        const std::vector<Line>& lines);
 
 std::string escape_html(const std::string& text);
+
+// A whole page that needs nothing else; `title` and `subtitle` as text, the rest as HTML and CSS.
+std::string html_page(const std::string& title, const std::string& subtitle,
+                      const std::string& body, const std::string& more_style = "");
 
 }  // namespace pneuma

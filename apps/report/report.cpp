@@ -46,25 +46,6 @@ constexpr std::array<Published, 15> kPublished{{{"Atelectasis", {.772, 0, .799, 
                                                 {"Hernia", {.903, .929, .940, .911}},
                                                 {"macro", {.768, .814, .821, .830}}}};
 
-constexpr const char* kStyle = R"(
-body{font:15px/1.5 system-ui,sans-serif;color:#1d2733;background:#f4f6f8;margin:0}
-main{max-width:1180px;margin:0 auto;padding:28px 24px 60px}
-h1{font-size:26px;margin:0 0 2px}h2{font-size:18px;margin:30px 0 10px}
-.sub{color:#5b6875;margin:0}.notice{background:#fff4d6;border:1px solid #e5c96b;border-radius:6px;padding:8px 12px;margin:16px 0}
-.cards{display:flex;flex-wrap:wrap;gap:12px;margin-top:16px}
-.card{background:#fff;border:1px solid #dde3e9;border-radius:8px;padding:10px 18px;min-width:130px}
-.card b{display:block;font-size:24px}.card span{color:#5b6875;font-size:13px}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(360px,1fr));gap:14px}
-.charts svg,.table{background:#fff;border:1px solid #dde3e9;border-radius:8px;width:100%}
-.table{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{padding:5px 12px;text-align:right;border-bottom:1px solid #edf0f3;white-space:nowrap}
-th{color:#5b6875;font-weight:600;font-size:13px}td:first-child,th:first-child{text-align:left}
-tr.total td{font-weight:700;border-top:2px solid #c9d2da}td.pub{color:#5b6875}
-.settings td{text-align:left;white-space:normal;word-break:break-word}
-.settings td:first-child{white-space:nowrap;width:1px;color:#5b6875}
-.title{font:600 14px system-ui,sans-serif;fill:#1d2733}.tick{font:11px system-ui,sans-serif;fill:#5b6875}.grid{stroke:#e6ebef}
-p.sub{margin:8px 0}footer{color:#5b6875;font-size:13px;margin-top:30px})";
-
 std::optional<Json> read_json(const fs::path& file) {
   if (!fs::exists(file)) return std::nullopt;
   try {
@@ -232,17 +213,10 @@ void write_report(const fs::path& folder) {
       auc ? "Pneuma: " + auc->value("set", "") + " report" : "Pneuma: training report";
   write_file_atomically(
       folder / "report.html",
-      fmt::format(
-          "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
-          "content=\"width=device-width\"><title>{0}</title><style>{1}</style></"
-          "head><body><main><h1>{0}</h1>"
-          "<p class=\"sub\">{2}</p><div class=\"notice\">Research use, not a medical device.</div>"
-          "<div class=\"cards\">{3}</div>{4}{5}{6}{7}<footer>Written by "
-          "Pneuma.</footer></main></body></html>\n",
-          escape_html(title), kStyle, escape_html(fs::absolute(folder).lexically_normal().string()),
-          cards, auc ? auc_table(*auc) : "", charts,
-          split ? settings_table("Split by patient", split_rows) : "",
-          settings ? settings_table("Settings", *settings) : ""));
+      html_page(title, fs::absolute(folder).lexically_normal().string(),
+                "<div class=\"cards\">" + cards + "</div>" + (auc ? auc_table(*auc) : "") + charts +
+                    (split ? settings_table("Split by patient", split_rows) : "") +
+                    (settings ? settings_table("Settings", *settings) : "")));
 }
 
 }  // namespace pneuma

@@ -90,11 +90,11 @@ void note_elementwise(Context& ctx, const View& x) {
     ctx.run(&Kernels::pointwise_backward, {op, x, b, x, x, {x}, {b}, 1.75});
   }
   ctx.run(&Kernels::fill, {x, 0.5});
-  View other = x;
-  other.dtype = notes->style.dtype;
-  ctx.run(&Kernels::convert, {x, {other}});
-  ctx.run(&Kernels::convert, {other, {x}});
-  ctx.run(&Kernels::convert, {other, {x, true}});
+  View master = x;
+  master.dtype = Dtype::f32;
+  ctx.run(&Kernels::convert, {master, {x}});
+  ctx.run(&Kernels::convert, {x, {master}});
+  ctx.run(&Kernels::convert, {x, {master, true}});
 }
 
 // Pictures as the loader hands them over, cut to the network's size; and radiographs of the NIH's
@@ -114,7 +114,7 @@ void note_pictures(Context& ctx, int size, int batch) {
     for (size_t n = 0; n < items.size(); ++n) items[n].offset = int64_t(n) * side * side;
     ctx.run(&Kernels::augment, {view({int64_t{batch} * side * side}, Dtype::u8),
                                 view({batch * int64_t(sizeof(AugmentItem))}, Dtype::u8),
-                                view({batch, size, size, 3}, Dtype::f32),
+                                view({batch, size, size, 3}, notes->style.dtype),
                                 {123.675f, 116.28f, 103.53f},
                                 {58.395f, 57.12f, 57.375f},
                                 items.data()});
@@ -130,10 +130,12 @@ std::vector<Case> walk(int size, int batch, const Style& style) {
   Notes taken{style};
   notes = &taken;
   const Backend backend = note_taker();
-  Context ctx(backend);
+  Context ctx(backend, style.dtype == Dtype::f16    ? float16()
+                       : style.dtype == Dtype::bf16 ? bfloat16()
+                                                    : float32());
   ResNet model(ctx, {.num_layers = 50, .num_classes = kClasses});
   model.parameters().make_gradients(ctx);
-  const Tensor x = ctx.tensor({batch, size, size, 3}, Dtype::f32);
+  const Tensor x = ctx.tensor({batch, size, size, 3}, style.dtype);
   const Tensor labels = ctx.tensor({batch, kClasses}, Dtype::f32);
   const Tensor weight = ctx.tensor({kClasses}, Dtype::f32);
   Tensor logits;
@@ -150,9 +152,7 @@ std::vector<Case> walk(int size, int batch, const Style& style) {
   ops::softmax_cross_entropy(ctx, logits, ctx.tensor({batch}, Dtype::i32));
   std::vector<View> activations;
   for (const Case& c : taken.cases) {
-    if (c.kernel != "batch_norm_inference") continue;
-    activations.push_back(c.operands[0].view);
-    activations.back().dtype = Dtype::f32;
+    if (c.kernel == "batch_norm_inference") activations.push_back(c.operands[0].view);
   }
   for (const View& v : activations) note_elementwise(ctx, v);
   note_pictures(ctx, size, batch);

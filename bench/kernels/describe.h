@@ -1,16 +1,14 @@
-// One call of a kernel, described: what it is called, which operands it has and what they hold, the
-// least bytes that it must move (../shared/spec/kernels.md, B), its arithmetic, its tolerance. Only
-// shapes, flags and the presence of optional operands are read; pointers are not followed, but for
-// lists of parameters and items of pictures.
+// One call of a kernel, described: what it is called, what its operands hold, its arithmetic, its
+// tolerance. Which operands it has and the least bytes that it must move: engine/operands.h.
 #pragma once
 
 #include "bench/kernels/cases.h"
 
 namespace pneuma::bench {
 
-// What a described call is to compute in.
+// What becomes of lists of parameters.
 struct Style {
-  Dtype dtype;                 // of activations, weights as kernels read them, their gradients
+  Dtype dtype;                 // of all gradients and working copies
   int64_t most_per_parameter;  // longer parameters are cut to it
 };
 
@@ -35,6 +33,6 @@ Case describe(const Resize&, const Style&);
 Case describe(const GradientCheck&, const Style&);
 Case describe(const OptimizerStep&, const Style&);
 Case describe(const Fill&, const Style&);
-Case describe(const Convert&, const Style&);  // in the dtypes of its views
+Case describe(const Convert&, const Style&);
 
 }  // namespace pneuma::bench

@@ -145,7 +145,7 @@ Status pointwise_backward(Stream stream, const PointwiseBackward& a) {
 
 Status fill(Stream stream, const Fill& a) {
   PN_REQUIRE(a.y.data, "fill: y is absent");
-  if (a.value == 0)  // in every dtype
+  if (a.value == 0 && 1 / a.value > 0)  // +0, in every dtype
     return status_of(cudaMemsetAsync(a.y.data, 0, a.y.bytes(), static_cast<cudaStream_t>(stream)));
   return dispatch(a.y.dtype, [&]<class T>(T) -> Status {
     return launch(fill_kernel<T>, grid_of<kLanes<T>>(a.y.count()), kThreads, 0, stream, a.y.as<T>(),

@@ -38,7 +38,8 @@ Status pointwise_backward(Stream, const PointwiseBackward& a) {
 
 Status fill(Stream, const Fill& a) {
   if (!a.y.data) return invalid("y is absent");
-  if (a.value == 0) return std::memset(a.y.data, 0, a.y.bytes()), Status{};  // in every dtype
+  if (a.value == 0 && !std::signbit(a.value))  // in every dtype
+    return std::memset(a.y.data, 0, a.y.bytes()), Status{};
   return dispatch(a.y.dtype, [&]<class T>(T) {
     for (int64_t i = 0; i < a.y.count(); ++i) put<T>({a.y}, i, a.value);
   });

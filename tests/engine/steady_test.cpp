@@ -53,10 +53,11 @@ struct Loop {
   std::vector<double> losses;
   int64_t steps = 0;
 
-  explicit Loop(const Backend& backend) : ctx(backend) {
+  explicit Loop(const Backend& backend, const Precision& precision = float32())
+      : ctx(backend, precision) {
     net.initialize(ctx, 7);
     net.parameters().make_gradients(ctx);
-    optimizer.emplace(ctx, net.parameters(), OptimizerSettings{});
+    optimizer.emplace(ctx, net.parameters(), OptimizerSettings{}, ScalerPolicy{.dynamic = true});
     results.emplace(ctx, *optimizer);
     input.reserve(kImages);
     plan = ctx.record([&] { ask(); });
@@ -102,31 +103,33 @@ std::vector<const Backend*> every_device() {
 }  // namespace
 
 TEST_CASE("a steady step allocates nothing and waits for nothing but the step before") {
-  for (const Backend* backend : every_device()) {
-    CAPTURE(std::string(backend->name));
-    testing::HostCudaWatch watch(*backend);
-    auto made = std::make_unique<Loop>(*backend);
-    Loop& loop = *made;
-    for (int i = 0; i < kWarmUp; ++i) loop.step();
-    const Counts counts = loop.ctx.counts;
-    const int64_t allocations = loop.ctx.allocations();
-    const host_cuda::Counters before = watch.counters();
-    for (int i = 0; i < kSteady; ++i) loop.step();
-    const host_cuda::Counters after = watch.counters();
-    CHECK(loop.ctx.allocations() == allocations);
-    CHECK(loop.ctx.counts.synchronisations == counts.synchronisations);
-    // Of the results, and of the pinned memory of the batch before the last.
-    CHECK(loop.ctx.counts.late_waits == counts.late_waits + 2 * kSteady);
-    // What the CUDA runtime itself was asked for: the libraries below the kernels, too.
-    CHECK(after.allocations == before.allocations);
-    CHECK(after.pinned_allocations == before.pinned_allocations);
-    const bool counted = std::string(backend->name) == "host_cuda";
-    CHECK(after.host_synchronizations == before.host_synchronizations + 2 * kSteady * counted);
-    loop.finish();
-    CHECK(watch.fault() == "");
-    made.reset();
-    CHECK(watch.leaks() == 0);
-  }
+  for (const Backend* backend : every_device())
+    for (const Precision* precision : {&float32(), &float16(), &bfloat16()}) {
+      CAPTURE(std::string(backend->name));
+      CAPTURE(std::string(precision->name));
+      testing::HostCudaWatch watch(*backend);
+      auto made = std::make_unique<Loop>(*backend, *precision);
+      Loop& loop = *made;
+      for (int i = 0; i < kWarmUp; ++i) loop.step();
+      const Counts counts = loop.ctx.counts;
+      const int64_t allocations = loop.ctx.allocations();
+      const host_cuda::Counters before = watch.counters();
+      for (int i = 0; i < kSteady; ++i) loop.step();
+      const host_cuda::Counters after = watch.counters();
+      CHECK(loop.ctx.allocations() == allocations);
+      CHECK(loop.ctx.counts.synchronisations == counts.synchronisations);
+      // Of the results, and of the pinned memory of the batch before the last.
+      CHECK(loop.ctx.counts.late_waits == counts.late_waits + 2 * kSteady);
+      // What the CUDA runtime itself was asked for: the libraries below the kernels, too.
+      CHECK(after.allocations == before.allocations);
+      CHECK(after.pinned_allocations == before.pinned_allocations);
+      const bool counted = std::string(backend->name) == "host_cuda";
+      CHECK(after.host_synchronizations == before.host_synchronizations + 2 * kSteady * counted);
+      loop.finish();
+      CHECK(watch.fault() == "");
+      made.reset();
+      CHECK(watch.leaks() == 0);
+    }
 }
 
 TEST_CASE("what host_cuda finds is what the error says: kernel, block, thread, whose memory") {

@@ -1,6 +1,7 @@
 """Every committed golden file is what its script makes: each make_*.py runs again, in a copy.
 
-Versions of the other software may differ; fp32's own distance (`float32`) may differ by a factor.
+Versions of the other software may differ; fp32's own distance (`float32`) may differ by a factor, and
+what autocast's rounding makes of a step by 30 %: 10 % between instruction sets were seen.
 """
 import json
 import os
@@ -32,7 +33,8 @@ def compare(where, old, new):
         for index, pair in enumerate(zip(old, new)):
             compare(f"{where}[{index}]", *pair)
     elif isinstance(old, float) and isinstance(new, (int, float)):
-        most = 9 * old if key == "float32" else 1e-6 * abs(old) + 1e-9
+        most = (9 * old if key == "float32" else 0.3 * old if ".autocast." in where
+                else 1e-6 * abs(old) + 1e-9)
         if not abs(old - new) <= most:
             faults.append(f"FAULT: {where}: {old} is committed, {new} is made")
     elif old != new:

@@ -1,5 +1,8 @@
 """Writes resnet18.json, resnet50.json (one training step and one evaluation, PyTorch float64, with
-float32's own distance from it) and resnet_names.json (torchvision's tensors at every depth)."""
+float32's own distance from it, and the distances of a few steps of autocast) and resnet_names.json
+(torchvision's tensors at every depth)."""
+
+import statistics
 
 import torch
 import torchvision
@@ -7,35 +10,65 @@ import torchvision
 import formula
 
 BATCH, SIDE, CLASSES = 2, 64, 14
+AUTOCAST = {"bfloat16": 1, "float16": 1024}  # and the loss scale, as a GradScaler's
+DRAWS = 4
 
 
-def run(network, dtype):
+def run(network, dtype, autocast=None, apart=True, draw=""):
     """One step on the formula's batch: logits, loss and gradients, statistics, then evaluation."""
-    formula.fill(network, apart=True)
+    low = torch.autocast("cpu", getattr(torch, autocast or "bfloat16"), enabled=bool(autocast))
+    scale = AUTOCAST.get(autocast, 1)
+    formula.fill(network, apart)
     network.to(dtype)
     shape = (BATCH, 3, SIDE, SIDE)
-    x = torch.from_numpy(formula.uniform("image", BATCH * 3 * SIDE * SIDE).reshape(shape)).to(dtype)
-    labels = torch.from_numpy(formula.uniform("labels", BATCH * CLASSES) > 0.5)
+    x = torch.from_numpy(formula.uniform("image" + draw, BATCH * 3 * SIDE * SIDE))
+    x = x.reshape(shape).to(dtype)
+    labels = torch.from_numpy(formula.uniform("labels" + draw, BATCH * CLASSES) > 0.5)
     labels = labels.reshape(BATCH, CLASSES).to(dtype)
     weights = torch.from_numpy(2 + formula.uniform("positive_weight", CLASSES)).to(dtype)
     network.eval()
-    with torch.no_grad():
+    with torch.no_grad(), low:
         evaluation = network(x)
     network.train()
-    logits = network(x)
-    loss = torch.nn.BCEWithLogitsLoss(pos_weight=weights)(logits, labels)
-    loss.backward()
+    with low:
+        logits = network(x)
+        loss = torch.nn.BCEWithLogitsLoss(pos_weight=weights)(logits, labels)
+    (loss * scale).backward()
     return {
         "evaluation": evaluation,
         "logits": logits.detach(),
         "loss": loss.detach(),
-        "gradients": {name: p.grad for name, p in network.named_parameters()},
+        "gradients": {name: p.grad / scale for name, p in network.named_parameters()},
         "statistics": {name: b for name, b in network.named_buffers() if b.dtype == dtype},
     }
 
 
 def distance(a, truth):
     return float((a.to(torch.float64) - truth).norm() / truth.norm())
+
+
+def autocast_golden(make):
+    """Distances from float64 of DRAWS steps: logits, the medians over gradients and statistics.
+
+    A number that rounding moves across a ReLU's 0 moves every gradient before it. So norms are not
+    set apart here: the many that cross make distances that differ little from draw to draw, and the
+    few that cross in the step above, ones that differ by up to 7 times."""
+    golden = {"draws": DRAWS, "loss_scales": AUTOCAST}
+    for precision in AUTOCAST:
+        golden[precision] = {"logits": [], "gradients": [], "statistics": []}
+    for draw in range(DRAWS):
+        start = {"apart": False, "draw": str(draw)}
+        truth = run(make(num_classes=CLASSES), torch.float64, **start)
+        for precision in AUTOCAST:
+            rounded = run(make(num_classes=CLASSES), torch.float32, precision, **start)
+            of = golden[precision]
+            of["logits"].append(distance(rounded["logits"], truth["logits"]))
+            for key in ("gradients", "statistics"):
+                all = [distance(rounded[key][name], t) for name, t in truth[key].items()]
+                of[key].append(statistics.median_high(all))
+    for precision in AUTOCAST:
+        print(precision, golden[precision])
+    return golden
 
 
 def step_golden(make):
@@ -53,6 +86,7 @@ def step_golden(make):
         print(key, distance(single[key], truth[key]))
     worst = sorted(golden["gradients"].items(), key=lambda item: -item[1]["float32"])[:3]
     print("gradients", [(name, g["float32"]) for name, g in worst])
+    golden["autocast"] = autocast_golden(make)
     return golden
 
 

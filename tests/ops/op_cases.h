@@ -35,6 +35,9 @@ struct OpCase {
   std::vector<std::string> gaps = {};  // backends that cannot; a gap that is not listed fails
   // {backend, result} whose bits go by the number of threads; one that is not listed fails.
   std::vector<std::pair<std::string, std::string>> thread_gaps = {};
+  // In 16 bits every device has the bits of the reference: nothing but + - * / max and casts, and
+  // no sum whose order matters.
+  bool exact = false;
 };
 
 std::vector<OpCase> op_cases();

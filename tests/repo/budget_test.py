@@ -19,6 +19,7 @@ BUDGETS = [
     ("host_cuda's libraries", 500, ["kernels/host_cuda/" + name for name in
                                     ("cublas", "cudnn", "library", "include/cublas", "include/cudnn")]),
     ("host_cuda", 2500, ["kernels/host_cuda/"]),
+    ("experiments of the course", 300, ["apps/inspect/experiment."]),
     ("inspectors", 1400, ["apps/inspect/"]),
     ("apps and report", 2000, ["apps/"]),
     ("formulas of pictures", 150, ["kernels/augment.h", "kernels/resize.h"]),

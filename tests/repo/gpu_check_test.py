@@ -24,7 +24,9 @@ echo '{"results": [{"case": "batch_norm_forward relu", "of_copy": @SHARE@}, {"ca
 END
 cat > "$2/bin/bench_train_step" <<'END'
 #!/usr/bin/env bash
-echo '{"images_per_second": 400.0, "peak_memory_bytes": 7, "device_memory_bytes": 1073741824}'
+[[ $3 == --precision_dtype ]] || exit 2
+[[ $4 == float32 ]] && speed=400.0 || speed=900.0
+echo '{"images_per_second": '$speed', "peak_memory_bytes": 7, "device_memory_bytes": 1073741824}'
 END
 chmod +x "$2"/*/*
 """
@@ -72,8 +74,10 @@ case([], 0, "there is no GPU here (nvidia-smi finds none: no devices were found)
 case([], 0, "PNEUMA_CUDA_ARCHITECTURES=70-real", "op cases: passed: device cuda: 30 cases",
      "| compute-sanitizer racecheck | skipped |", "training comparison: skipped: there is no",
      "batch_norm_forward, share of copy bandwidth, worst of 1 | 0.90 | 0.85 | met",
-     "bar gradient_check: skipped", "no torch and torchvision", "fp32 | Pneuma | 400.0 | 1.00 |",
-     nvidia_smi=GPU)
+     "bar gradient_check: skipped", "no torch and torchvision", "float32 | Pneuma | 400.0 | 1.00 |",
+     "ResNet-50, 896, batch 16, float16 | Pneuma | 900.0 | 1.00 |",
+     "batch 256, bfloat16: skipped: bfloat16 needs compute capability 8.0", nvidia_smi=GPU)
+case([], 0, "batch 256, bfloat16 | Pneuma | 900.0 | 1.00 |", nvidia_smi=GPU.replace("7.0", "9.0"))
 case([], 1, "compute-sanitizer memcheck: FAILED: exit 9; 2 errors", nvidia_smi=GPU,
      compute_sanitizer="[[ $2 == memcheck ]] || exit 0; echo 2 errors; exit 9")
 case([], 1, "op cases: FAILED: exit 1; device cuda: batch_norm differs", op="batch_norm differs", op_code=1,

@@ -1,4 +1,4 @@
-"""The README quotes first_step.cpp as it is, its links lead somewhere; no path of one machine."""
+"""The README quotes first_step.cpp as it is, links of every page lead somewhere; no path of one machine."""
 import re
 
 from repo import ROOT, files, finish, text
@@ -8,9 +8,10 @@ readme = text("README.md")
 blocks = re.findall(r"^```cpp\n(.*?)^```$", readme, re.M | re.S)
 if text("apps/examples/first_step.cpp") not in blocks:
     faults.append("FAULT: README.md must quote apps/examples/first_step.cpp word for word")
-for link in re.findall(r"\]\(([^)#:]+)\)|src=\"([^\":]+)\"", readme):
-    if not (ROOT / "".join(link)).exists():
-        faults.append(f"FAULT: README.md links to {''.join(link)}, which is not there")
+for page in files({".md"}):
+    for link in re.findall(r"\]\(([^)#:]+)\)|src=\"([^\":]+)\"", text(page)):
+        if not (ROOT / page.parent / "".join(link)).exists():
+            faults.append(f"FAULT: {page} links to {''.join(link)}, which is not there")
 
 for named in re.findall(r"`((?:apps|bench|data|docs|engine|kernels|models|tests)/[\w./]*)`", readme):
     if not (ROOT / named).exists():
