@@ -243,6 +243,7 @@ void inspect_precision(const PrecisionSettings& settings) {
   if (settings.explain) {
     ExplainSettings e;
     e.num_layers = s.num_layers;
+    if (s.num_classes) e.num_classes = s.num_classes;
     e.mini_batch_size = s.mini_batch_size;
     e.image_shape = s.image_shape;
     e.device = s.device;

@@ -284,6 +284,9 @@ TEST_CASE("the program writes two files beside others, and says what is wrong wi
   CHECK(j["policies"].size() == 2);
   CHECK(j["summary"].size() >= 6);
 
+  const Ran walk = ran({"--explain", "--num_classes", "5"});
+  CHECK(walk.out.find("linear f16 [2,5]") != walk.out.npos);
+
   CHECK(ran({"--data", data}).said(2, kProgram, "--output is missing"));
   CHECK(ran({"--output", out}).said(2, kProgram, "give either --data DIR"));
   CHECK(ran({"--data", out, "--output", out}).said(3, kProgram, ""));
