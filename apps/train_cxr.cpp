@@ -25,6 +25,7 @@ TrainSettings resumed_settings(const CLI::App& app, const TrainSettings& given,
                                const std::string& folder) {
   const RunFolder run = RunFolder::open(folder);
   const nlohmann::json given_now = given;
+  const std::set<std::string> may_change = {"--epochs", "--max_steps", "--threads", "--save_every"};
   TrainSettings s;
   try {
     nlohmann::json all = s;  // what an older run did not know of has its default
@@ -32,8 +33,7 @@ TrainSettings resumed_settings(const CLI::App& app, const TrainSettings& given,
     for (const CLI::Option* option : app.get_options()) {
       const std::string name = option->get_name();
       if (option->count() == 0 || name == "--resume") continue;
-      if (!std::set<std::string>{"--epochs", "--max_steps", "--threads", "--save_every"}.contains(
-              name)) {
+      if (!may_change.contains(name)) {
         fail(Exit::usage,
              "{} cannot change in a resumed run; only --epochs, --max_steps, --save_every, "
              "--threads can",

@@ -36,9 +36,8 @@ void measure(const Settings& s) {
   ResNet model(ctx, {.num_layers = s.num_layers, .num_classes = kClasses});
   model.initialize(ctx, 0);
   model.parameters().make_gradients(ctx);
-  const bool dynamic = size_of(activation) == 2;
   Optimizer optimizer(ctx, model.parameters(), {.kind = OptimizerKind::adam},
-                      {.dynamic = dynamic, .start = dynamic ? 0x1p16 : 1});
+                      usual_scaler(precision));
 
   const auto drawn = [&](Dtype dtype, Shape shape, auto draw) {
     Random random(0, Purpose::test);

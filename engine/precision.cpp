@@ -53,6 +53,11 @@ std::string Precision::text() const {
   return s;
 }
 
+ScalerPolicy usual_scaler(const Precision& precision) {
+  const bool dynamic = size_of(precision.activation()) == 2;
+  return {.dynamic = dynamic, .start = dynamic ? 0x1p16 : 1};
+}
+
 std::string text_of(const ScalerPolicy& p) {
   if (!p.dynamic) return fmt::format("loss scale: {:g}, which stays", p.start);
   return fmt::format(

@@ -37,6 +37,8 @@ const Precision& bfloat16();
 // By the name of --precision_dtype; throws where it is unknown.
 const Precision& precision_named(const std::string& name);
 
+// Dynamic from 2^16 where activations have 16 bits, else none.
+ScalerPolicy usual_scaler(const Precision& precision);
 std::string text_of(const ScalerPolicy& policy);  // one line, for people
 
 }  // namespace pneuma

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/open_backend.h"
+#include "kernels/reference/table.h"
 
 namespace pneuma::testing {
 
@@ -25,6 +26,13 @@ inline std::vector<const Backend*> devices() {
   std::vector<const Backend*> all = {device_named("cpu")};
   if (std::filesystem::exists(PNEUMA_BIN_DIR "/libpneuma_host_cuda.so"))
     all.push_back(device_named("host_cuda"));
+  return all;
+}
+
+// Those and the reference.
+inline std::vector<const Backend*> every_device() {
+  std::vector<const Backend*> all = devices();
+  all.push_back(&reference_backend());
   return all;
 }
 

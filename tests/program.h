@@ -37,4 +37,14 @@ inline Ran run_program(const std::string& program, const std::vector<std::string
           folder.read("err")};
 }
 
+// Of train_cxr: a job on small pictures, quick on one thread.
+inline std::vector<std::string> small_job(const std::string& data, const std::string& output,
+                                          const std::vector<std::string>& more) {
+  std::vector<std::string> all = {"--data",        data,      "--output",          output,
+                                  "--image_shape", "3,32,32", "--mini_batch_size", "8",
+                                  "--threads",     "1",       "--device",          "cpu"};
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
 }  // namespace pneuma::testing

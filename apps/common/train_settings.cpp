@@ -174,7 +174,7 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
   if (s.threads == 0) s.threads = std::max(1u, std::thread::hardware_concurrency());
 
   const Precision& precision = precision_named(s.precision_dtype);
-  if (s.loss_scale.empty()) s.loss_scale = size_of(precision.activation()) == 2 ? "dynamic" : "1";
+  if (s.loss_scale.empty()) s.loss_scale = usual_scaler(precision).dynamic ? "dynamic" : "1";
   if (const auto scale = parse_number<double>(s.loss_scale);
       s.loss_scale != "dynamic" && !(scale && *scale >= 0x1p-40 && *scale <= 0x1p40)) {
     fail(Exit::usage, "--loss_scale {}: dynamic, or a number from 2^-40 to 2^40", s.loss_scale);

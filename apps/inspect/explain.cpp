@@ -65,7 +65,7 @@ void explain(const ExplainSettings& s) {
                      .channels = parse_image_shape(s.image_shape).channels});
   model.initialize(ctx, s.seed);
   model.parameters().make_gradients(ctx);
-  Optimizer adam(ctx, model.parameters(), {}, {.dynamic = true, .start = 0x1p16});
+  Optimizer adam(ctx, model.parameters(), {}, usual_scaler(ctx.precision()));
   const auto [x, labels] = draw_batch(ctx, s);
 
   std::vector<Call> calls;

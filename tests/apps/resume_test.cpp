@@ -7,11 +7,11 @@
 #include "apps/common/trainer.h"
 #include "data/phantom/phantom.h"
 #include "engine/io/atomic_file.h"
-#include "engine/io/safetensors.h"
 #include "kernels/open_backend.h"
 #include "tests/deferred_device.h"
 #include "tests/devices.h"
 #include "tests/host_cuda_watch.h"
+#include "tests/run_files.h"
 #include "tests/temporary.h"
 
 namespace pneuma {
@@ -28,31 +28,16 @@ void copy_folder(const fs::path& from, const fs::path& to) {
   fs::copy(from, to, fs::copy_options::recursive);
 }
 
-// metrics.jsonl without images_per_second, which is a clock's.
+// What a clock wrote is left out.
 std::vector<nlohmann::json> metrics_of(const fs::path& run) {
-  std::vector<nlohmann::json> lines;
-  std::istringstream text(read_file(run / "metrics.jsonl", 1 << 20));
-  for (std::string line; std::getline(text, line);) {
-    lines.push_back(nlohmann::json::parse(line));
-    lines.back().erase("images_per_second");
-  }
+  std::vector<nlohmann::json> lines = testing::metrics_of(run);
+  for (nlohmann::json& line : lines) line.erase("images_per_second");
   return lines;
 }
 
-void check_equal_tensors(const fs::path& a, const fs::path& b) {
-  const SafetensorsFile one(a), other(b);
-  REQUIRE(one.tensors().size() == other.tensors().size());
-  for (const FileTensor& t : one.tensors()) {
-    const FileTensor* u = other.find(t.name);
-    REQUIRE(u != nullptr);
-    INFO(t.name);
-    CHECK(std::ranges::equal(t.bytes, u->bytes));
-  }
-}
-
 void check_equal_runs(const fs::path& a, const fs::path& b) {
-  check_equal_tensors(a / "last.state", b / "last.state");
-  check_equal_tensors(a / "best.safetensors", b / "best.safetensors");
+  testing::check_equal_tensors(a / "last.state", b / "last.state");
+  testing::check_equal_tensors(a / "best.safetensors", b / "best.safetensors");
   CHECK(metrics_of(a) == metrics_of(b));
 }
 

@@ -29,12 +29,9 @@ struct Job {
     write_phantoms(data, 24, 32, 7, 1);
     ran = run_program("train_cxr", flags(run, {"--epochs", "2", "--augmentation_type", "crop"}));
   }
-  std::vector<std::string> flags(const std::string& output, std::vector<std::string> more) const {
-    std::vector<std::string> all = {"--data",        data,      "--output",          output,
-                                    "--image_shape", "3,32,32", "--mini_batch_size", "8",
-                                    "--threads",     "1",       "--device",          "cpu"};
-    all.insert(all.end(), more.begin(), more.end());
-    return all;
+  std::vector<std::string> flags(const std::string& output,
+                                 const std::vector<std::string>& more) const {
+    return small_job(data, output, more);
   }
   static const Job& get() {
     static const Job job;

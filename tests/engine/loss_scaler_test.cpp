@@ -10,33 +10,15 @@
 #include "kernels/reference/table.h"
 #include "models/resnet.h"
 #include "tests/devices.h"
+#include "tests/network.h"
 
 using namespace pneuma;
-
-namespace {
-
-std::vector<const Backend*> all_devices() {
-  std::vector<const Backend*> all = testing::devices();
-  all.insert(all.begin(), &reference_backend());
-  return all;
-}
-
-Tensor noise(Context& ctx, Shape shape, Dtype dtype) {
-  Random random(3, Purpose::test);
-  std::vector<float> values(size_t(shape.count()));
-  for (float& v : values) v = float(random.normal());
-  const Tensor t = ctx.persistent(shape, dtype);
-  set_values(ctx, t, values);
-  return t;
-}
-
-}  // namespace
 
 // Scales far above what gradients of each dtype bear, so that the path falls, and a short interval,
 // so that it grows and falls again.
 TEST_CASE("the loss scale's path over real steps is the state machine's") {
   constexpr int kSteps = 24;
-  for (const Backend* device : all_devices()) {
+  for (const Backend* device : testing::every_device()) {
     for (const Precision* precision : {&float16(), &bfloat16()}) {
       CAPTURE(std::string(device->name));
       CAPTURE(std::string(precision->name));
@@ -52,7 +34,7 @@ TEST_CASE("the loss scale's path over real steps is the state machine's") {
       net.initialize(ctx, 1);
       net.parameters().make_gradients(ctx);
       Optimizer optimizer(ctx, net.parameters(), {}, policy);
-      const Tensor x = noise(ctx, {2, 32, 32, 3}, precision->activation());
+      const Tensor x = testing::noise(ctx, {2, 32, 32, 3}, precision->activation());
       const Tensor labels = ctx.persistent({2, 3}, Dtype::f32);
       StepState expected = optimizer.state(ctx);
       CHECK(expected.loss_scale == policy.start);
@@ -91,7 +73,7 @@ TEST_CASE("the loss scale's path over real steps is the state machine's") {
 // A value beyond float16's largest, 65504, in the forward pass: the step is skipped, and running
 // statistics that took the inf would spoil every evaluation from then on.
 TEST_CASE("a channel with inf or nan leaves its running statistics alone") {
-  for (const Backend* device : all_devices()) {
+  for (const Backend* device : testing::every_device()) {
     for (const float bad : {INFINITY, -INFINITY, NAN}) {
       for (const size_t row : {0, 17, 31}) {
         CAPTURE(std::string(device->name));
@@ -99,7 +81,7 @@ TEST_CASE("a channel with inf or nan leaves its running statistics alone") {
         CAPTURE(row);
         constexpr int64_t kChannels = 5;
         Context ctx(*device, float16());
-        const Tensor x = noise(ctx, {2, 4, 4, kChannels}, Dtype::f16);
+        const Tensor x = testing::noise(ctx, {2, 4, 4, kChannels}, Dtype::f16);
         std::vector<double> values = get_values(ctx, x);
         values[row * kChannels + 1] = double(bad);
         set_values(ctx, x, std::span<const double>(values));

@@ -12,6 +12,7 @@
 #include "kernels/reference/table.h"
 #include "models/resnet.h"
 #include "tests/devices.h"
+#include "tests/network.h"
 
 using namespace pneuma;
 
@@ -23,22 +24,14 @@ struct Fixture {
           OptimizerSettings settings = {}, ScalerPolicy scaler = {.dynamic = true})
       : ctx(backend, precision),
         net(ctx, {.num_layers = num_layers, .num_classes = 3, .base_width = width}),
-        x(noise({2, 32, 32, 3}, precision.activation())),
-        labels(noise({2, 3}, Dtype::f32)) {
+        x(testing::noise(ctx, {2, 32, 32, 3}, precision.activation())),
+        labels(testing::noise(ctx, {2, 3}, Dtype::f32)) {
     net.initialize(ctx, 1);
     net.parameters().make_gradients(ctx);
     optimizer.emplace(ctx, net.parameters(), settings, scaler);
     std::vector<double> y = get_values(ctx, labels);
     for (double& v : y) v = v > 0;
     set_values(ctx, labels, std::span<const double>(y));
-  }
-  Tensor noise(Shape shape, Dtype dtype) {
-    Random random(3, Purpose::test);
-    std::vector<float> values(size_t(shape.count()));
-    for (float& v : values) v = float(random.normal());
-    const Tensor t = ctx.persistent(shape, dtype);
-    set_values(ctx, t, values);
-    return t;
   }
   Tensor loss(Context& c) {
     return ops::sigmoid_cross_entropy(c, net.forward(c, x), labels, {}, {},
@@ -66,14 +59,9 @@ struct Fixture {
 
 const Precision* const kSixteenBits[] = {&float16(), &bfloat16()};
 
-std::vector<const Backend*> every_device() {
-  std::vector<const Backend*> all = testing::devices();
-  all.insert(all.begin(), &reference_backend());
-  return all;
-}
 std::vector<std::pair<const Backend*, const Precision*>> devices_and_policies() {
   std::vector<std::pair<const Backend*, const Precision*>> all;
-  for (const Backend* device : every_device())
+  for (const Backend* device : testing::every_device())
     for (const Precision* precision : kSixteenBits) all.emplace_back(device, precision);
   return all;
 }
@@ -127,13 +115,7 @@ TEST_CASE("working copies are the masters, rounded, after each of initialize and
     CAPTURE(std::string(device->name));
     Fixture f(*device, *precision, 10, 4);
     for (int step = 0; step < 3; ++step) {
-      for (const Parameter& p : f.net.parameters().parameters) {
-        if (!p.working) continue;
-        std::vector<double> rounded = get_values(f.ctx, p.value);
-        for (double& v : rounded)
-          v = precision == &float16() ? float(Half(float(v))) : float(Bfloat16(float(v)));
-        CHECK(rounded == get_values(f.ctx, p.working));
-      }
+      testing::check_working_copies(f.ctx, f.net.parameters());
       f.step();
     }
   }
@@ -146,7 +128,7 @@ void check_bad_values(bool whole) {
   constexpr int kSteps = 3;
   constexpr double kScale = 16;
   constexpr double kBad[] = {INFINITY, -INFINITY, NAN};
-  for (const Backend* device : every_device())
+  for (const Backend* device : testing::every_device())
     for (const OptimizerKind kind :
          {OptimizerKind::sgd, OptimizerKind::nag, OptimizerKind::adam, OptimizerKind::rmsprop}) {
       CAPTURE(std::string(device->name));

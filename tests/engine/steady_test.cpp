@@ -94,16 +94,10 @@ struct Loop {
 
 constexpr int kWarmUp = 3, kSteady = 10;
 
-std::vector<const Backend*> every_device() {
-  std::vector<const Backend*> all = testing::devices();
-  all.push_back(&reference_backend());
-  return all;
-}
-
 }  // namespace
 
 TEST_CASE("a steady step allocates nothing and waits for nothing but the step before") {
-  for (const Backend* backend : every_device())
+  for (const Backend* backend : testing::every_device())
     for (const Precision* precision : {&float32(), &float16(), &bfloat16()}) {
       CAPTURE(std::string(backend->name));
       CAPTURE(std::string(precision->name));
@@ -133,7 +127,7 @@ TEST_CASE("a steady step allocates nothing and waits for nothing but the step be
 }
 
 TEST_CASE("what host_cuda finds is what the error says: kernel, block, thread, whose memory") {
-  for (const Backend* backend : every_device()) {
+  for (const Backend* backend : testing::every_device()) {
     if (std::string(backend->name) != "host_cuda") continue;
     testing::HostCudaWatch watch(*backend);
     Context ctx(*backend);

@@ -6,6 +6,7 @@
 #include "kernels/half.h"
 #include "kernels/reference/table.h"
 #include "models/weight_files.h"
+#include "tests/network.h"
 #include "tests/temporary.h"
 
 using namespace pneuma;
@@ -20,11 +21,7 @@ struct Trained {
     net.parameters().make_gradients(ctx);
     optimizer.emplace(ctx, net.parameters(), OptimizerSettings{},
                       ScalerPolicy{.dynamic = true, .start = 1024, .interval = 2});
-    const Tensor x = ctx.persistent({2, 32, 32, 3}, precision.activation());
-    Random random(seed, Purpose::test);
-    std::vector<float> values(size_t(x.shape().count()));
-    for (float& v : values) v = float(random.normal());
-    set_values(ctx, x, values);
+    const Tensor x = testing::noise(ctx, {2, 32, 32, 3}, precision.activation(), seed);
     const Tensor labels = ctx.persistent({2, 3}, Dtype::f32);
     for (int step = 0; step < 3; ++step) {
       train_step(ctx, net.parameters(), *optimizer, 1e-3, [&](Context& c) {
@@ -44,18 +41,6 @@ struct Trained {
     std::vector<std::vector<double>> all;
     for (const Buffer& m : optimizer->moments()) all.push_back(get_values(ctx, m.value));
     return all;
-  }
-  void check_working_copies() {
-    int copies = 0;
-    for (const Parameter& p : net.parameters().parameters) {
-      if (!p.working) continue;
-      ++copies;
-      std::vector<double> rounded = get_values(ctx, p.value);
-      for (double& v : rounded)
-        v = p.working.dtype() == Dtype::f16 ? float(Half(float(v))) : float(Bfloat16(float(v)));
-      CHECK(rounded == get_values(ctx, p.working));
-    }
-    CHECK((copies > 0) == (ctx.precision().weight() != ctx.precision().master));
   }
 
   Context ctx;
@@ -86,7 +71,7 @@ TEST_CASE("weights of any precision are loaded by any other bit for bit, there a
     save_weights(one.ctx, one.net.parameters(), folder / "there.safetensors");
     load_weights(other.ctx, other.net.parameters(), folder / "there.safetensors");
     CHECK(one.weights() == other.weights());
-    other.check_working_copies();
+    testing::check_working_copies(other.ctx, other.net.parameters());
     save_weights(other.ctx, other.net.parameters(), folder / "back.safetensors");
     CHECK(folder.read("there.safetensors") == folder.read("back.safetensors"));
   });
@@ -109,6 +94,6 @@ TEST_CASE("a training state of any precision is loaded by any other bit for bit"
     CHECK(after.loss_scale == before.loss_scale);
     CHECK(after.step == before.step);
     CHECK(after.clean == before.clean);
-    other.check_working_copies();
+    testing::check_working_copies(other.ctx, other.net.parameters());
   });
 }
