@@ -21,11 +21,14 @@ BUDGETS = [
     ("host_cuda", 2500, ["kernels/host_cuda/"]),
     ("experiments of the course", 300, ["apps/inspect/experiment."]),
     ("inspectors", 1400, ["apps/inspect/"]),
-    ("apps and report", 2000, ["apps/"]),
+    ("training contract", 700, ["apps/contract/"]),
+    ("apps and report", 2500, ["apps/"]),
     ("formulas of pictures", 150, ["kernels/augment.h", "kernels/resize.h"]),
     ("seam, pointwise and half", 600, ["kernels/"]),
+    ("MXNet's files", 450, ["models/mxnet/"]),
     ("models", 900, ["models/"]),
     ("phantoms", 620, ["data/phantom/"]),  # apart from the reading of data: see the README's map
+    ("records", 700, ["data/record/"]),
     ("data", 2300, ["data/"]),
     ("front door", 300, ["pneuma"]),
 ]
