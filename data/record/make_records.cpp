@@ -30,7 +30,7 @@ Image in_color(Image in, int color) {
     if (color == 1)
       out.pixels.insert(out.pixels.end(), 3, p[0]);
     else  // libpng's 0.299 R + 0.587 G + 0.114 B in 15 bits, cut off: how OpenCV reads gray
-      out.pixels.push_back(uint8_t((9798 * p[0] + 19235 * p[1] + 3735 * p[2]) >> 15));
+      out.pixels.push_back(uint8_t((9797 * p[0] + 19234 * p[1] + 3737 * p[2]) >> 15));
   }
   return out;
 }

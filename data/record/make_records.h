@@ -4,7 +4,8 @@
 // Where we mean to differ from im2rec: files pass through unchanged unless something else is asked;
 // every image is decoded first, and one that is damaged, missing or outside of the root, like a
 // malformed line, stops the work (or is left out and named); indices must differ and not be
-// negative; color -1 keeps gray or colour, but no transparency; 16 bits become 8 by rounding.
+// negative; color -1 keeps gray or colour, but no transparency; 16 bits become 8 by rounding; a
+// colour JPEG turned gray may be a level off, because it is RGB in between.
 #pragma once
 
 #include <cstdint>

@@ -182,7 +182,7 @@ TEST_CASE("resizing and gray are OpenCV's, bit for bit") {
         one["crc32"].get<uint32_t>());
   }
   const Temporary folder;
-  write_png(folder / "a.png", source(61, 47, 3));
+  write_png(folder / "a.png", source(300, 200, 3));
   folder.write("a.lst", "0\t1\ta.png\n");
   make_records(folder / "a.lst", folder.path, folder / "a.rec",
                {.pass_through = false, .color = 0, .png = true, .quality = 6});

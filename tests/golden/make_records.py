@@ -37,7 +37,7 @@ with tempfile.TemporaryDirectory() as folder:
     stream = {"payloads": [payload.hex() for payload in payloads],
               "rec": pathlib.Path(rec).read_bytes().hex(), "idx": pathlib.Path(idx).read_text()}
 
-    cv2.imwrite(folder + "/a.png", source(61, 47, 3)[..., ::-1])  # OpenCV's order is BGR
+    cv2.imwrite(folder + "/a.png", source(300, 200, 3)[..., ::-1])  # OpenCV's order is BGR
     gray = zlib.crc32(cv2.imread(folder + "/a.png", cv2.IMREAD_GRAYSCALE).tobytes())
 
 headers = []
