@@ -33,11 +33,11 @@ void add_train_flags(CLI::App& app, TrainSettings& s) {
   add_name("split", s.split, {"patient", "published", "official"},
            "How patients are split; patient: 70/10/20 %");
   add("lists", s.lists, "Folder of train_val_list.txt and test_list.txt (--split official)");
-  add("train", s.train, "Folder of the training images, instead of --data");
-  add("train_lst", s.train_lst, "Their .lst file");
-  add("validation", s.validation, "Folder of the validation images");
+  add("train", s.train, "Training images instead of --data: a folder with a .lst, or a .rec");
+  add("train_lst", s.train_lst, "Their .lst file; with a .rec only where that lacks labels");
+  add("validation", s.validation, "Validation images, likewise");
   add("validation_lst", s.validation_lst, "Their .lst file");
-  add("test", s.test, "Folder of the test images, optional");
+  add("test", s.test, "Test images, likewise; optional");
   add("test_lst", s.test_lst, "Their .lst file");
   add("output", s.output, "Folder for everything the run leaves; new or empty");
 
@@ -128,16 +128,14 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
   if (s.output.empty()) fail(Exit::usage, "--output is missing: name a new folder for the run");
   const bool lists = !s.train.empty() || !s.train_lst.empty();
   if (s.data.empty() == !lists)
-    fail(
-        Exit::usage,
-        "give either --data DIR, or --train DIR --train_lst F --validation DIR --validation_lst F");
-  if (lists && (s.train.empty() || s.train_lst.empty() || s.validation.empty() ||
-                s.validation_lst.empty())) {
     fail(Exit::usage,
-         "--train, --train_lst, --validation and --validation_lst go together; one is missing");
-  }
-  if (s.test.empty() != s.test_lst.empty())
-    fail(Exit::usage, "--test and --test_lst go together; one is missing");
+         "give either --data DIR, or --train F.rec --validation F.rec, or --train DIR --train_lst "
+         "F --validation DIR --validation_lst F");
+  if (lists && (s.train.empty() || s.validation.empty()))
+    fail(Exit::usage, "--train and --validation go together; one is missing");
+  if ((s.validation.empty() && !s.validation_lst.empty()) ||
+      (s.test.empty() && !s.test_lst.empty()))
+    fail(Exit::usage, "--validation_lst and --test_lst go with --validation and --test");
   if (s.split == "official" && s.lists.empty() && !lists)
     s.lists = s.data;  // where the NIH's download has them
 
