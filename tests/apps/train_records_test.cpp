@@ -2,8 +2,10 @@
 // resume, bad images, and what is said of bad input.
 #include <nlohmann/json.hpp>
 
+#include "apps/common/trainer.h"
 #include "data/lst.h"
 #include "data/phantom/phantom.h"
+#include "kernels/open_backend.h"
 #include "tests/data/make_records.h"
 #include "tests/program.h"
 #include "tests/run_files.h"
@@ -63,105 +65,100 @@ std::vector<std::string> answers(const fs::path& folder) {
   return lines;
 }
 
-void check_equal_runs(const fs::path& a, const fs::path& b) {
-  check_equal_tensors(a / "last.state", b / "last.state");
-  check_equal_tensors(a / "best.safetensors", b / "best.safetensors");
-  CHECK(timeless(a) == timeless(b));
-  CHECK(answers(a) == answers(b));
+// A small network in this process: the same state, metrics and answers from files and records.
+void check_same_training(const std::string& images, const std::string& lst,
+                         const std::string& train_rec, const std::string& test_rec) {
+  std::string why;
+  const Backend& backend = *open_backend("cpu", &why);
+  Temporary folder;
+  const auto run = [&](const std::string& name, bool records) {
+    TrainSettings s;
+    s.train = s.validation = records ? train_rec : images;
+    s.test = records ? test_rec : images;
+    if (!records) s.train_lst = s.validation_lst = s.test_lst = lst;
+    s.output = folder / name;
+    s.num_layers = 10;
+    s.base_width = 4;
+    s.image_shape = "3,32,32";
+    s.mini_batch_size = 4;
+    s.epochs = 2;
+    s.threads = 1;
+    s.augmentation_type = "crop";
+    s.use_weighted_loss = true;
+    std::vector<std::string> notes;
+    resolve(s, &notes);
+    const TrainData data = load_train_data(s);
+    Trainer trainer(s, data, backend, false);
+    trainer.open(RunFolder::create(s.output), false);
+    trainer.run([] { return 0; });
+    trainer.test([] { return 0; });
+  };
+  run("files", false);
+  run("records", true);
+  check_equal_tensors(folder / "files/last.state", folder / "records/last.state");
+  check_equal_tensors(folder / "files/best.safetensors", folder / "records/best.safetensors");
+  CHECK(timeless(folder / "files") == timeless(folder / "records"));
+  CHECK(timeless(folder / "files").size() > 10);
+  CHECK(answers(folder / "files") == answers(folder / "records"));
 }
 
 }  // namespace
 
-TEST_CASE("records give the bits that the packed files give, and a resumed run, and eval_cxr") {
+TEST_CASE("records give the bits that the packed files give") {
   const Job& job = Job::get();
-  const fs::path files = job.folder / "files", records = job.folder / "records",
-                 resumed = job.folder / "resumed";
-  const std::vector<std::string> two = {"--epochs", "2", "--augmentation_type", "crop"};
-  const std::vector<std::string> sets = {"--train", job.rec,  "--validation",
-                                         job.rec,   "--test", job.channel};
-  const Ran ran_files =
-      train({"--train", job.data, "--train_lst", job.lst, "--validation", job.data,
-             "--validation_lst", job.lst, "--test", job.data, "--test_lst", job.lst},
-            files, two);
-  INFO(ran_files.err);
-  REQUIRE(ran_files.exit == 0);
-  const Ran ran = train(sets, records, two);
-  INFO(ran.err);
-  REQUIRE(ran.exit == 0);
-  check_equal_runs(files, records);
-  CHECK(read_file(records / "predictions.csv", 1 << 20)
-            .find("\nany name.rec record 0 (id 0),any name.rec record 0 (id 0),") !=
-        std::string::npos);
-  const auto split = nlohmann::json::parse(read_file(records / "split.json", 1 << 20));
-  CHECK(split["sets"]["train"]["records"] == answers(records).size() - 1);
-  CHECK(split["sets"]["train"]["bytes"] == fs::file_size(job.rec));
-
-  std::vector<std::string> cut = two;
-  cut.insert(cut.end(), {"--max_steps", "4"});
-  REQUIRE(train(sets, resumed, cut).exit == 0);
-  const Ran on = run_program("train_cxr", {"--resume", resumed, "--max_steps", "0"});
-  INFO(on.err);
-  REQUIRE(on.exit == 0);
-  check_equal_tensors(records / "last.state", resumed / "last.state");
-  CHECK(answers(resumed) == answers(records));
-
-  for (const std::string& images : {job.rec, job.channel}) {
-    const fs::path out = job.folder / "eval";
-    fs::remove_all(out);
-    const Ran eval =
-        run_program("eval_cxr", {records / "best.safetensors", "--images", images, "--output", out,
-                                 "--device", "cpu", "--threads", "1", "--mini_batch_size", "8"});
-    INFO(eval.err);
-    REQUIRE(eval.exit == 0);
-    CHECK(answers(out) == answers(records));
+  check_same_training(job.data, job.lst, job.rec, job.channel);
+  const fs::path data = shared_data();
+  if (data.empty()) return;
+  const std::string base = data / "recordio" / "mx191_nih24_png_passthrough_14labels";
+  check_same_training(data / "nih_256" / "images", base + ".lst", base + ".rec", base + ".rec");
+  // One label an image, in the header: a class, or what a list says.
+  const std::string one = data / "recordio" / "mx191_nih24_png_passthrough_1label.rec";
+  const fs::path none = job.folder / "none";
+  for (const Ran& ran :
+       {train({"--train", one, "--validation", one}, none,
+              {"--multi_label", "0", "--num_classes", "2", "--dry_run"}),
+        train({"--train", one, "--train_lst", base + ".lst", "--validation", base + ".rec"}, none,
+              {"--num_classes", "14", "--dry_run"})}) {
+    INFO(ran.err);
+    CHECK(ran.exit == 0);
   }
 }
 
-TEST_CASE("real files: what MXNet packed trains as the NIH's files do") {
-  const fs::path data = shared_data();
-  if (data.empty()) return;
-  Temporary folder;
-  const std::string base = data / "recordio" / "mx191_nih24_png_passthrough_14labels",
-                    root = data / "nih_256" / "images", rec = base + ".rec", lst = base + ".lst";
-  const std::vector<std::string> more = {"--epochs", "1", "--augmentation_type", "crop"};
-  const Ran files = train({"--train", root, "--train_lst", lst, "--validation", root,
-                           "--validation_lst", lst, "--test", root, "--test_lst", lst},
-                          folder / "files", more);
-  INFO(files.err);
-  REQUIRE(files.exit == 0);
-  const Ran records =
-      train({"--train", rec, "--validation", rec, "--test", rec}, folder / "records", more);
-  INFO(records.err);
-  REQUIRE(records.exit == 0);
-  check_equal_runs(folder / "files", folder / "records");
-  // One label an image, in the header: a class, or what a list says.
-  const std::string one = data / "recordio" / "mx191_nih24_png_passthrough_1label.rec";
-  CHECK(train({"--train", one, "--validation", one}, folder / "class",
-              {"--multi_label", "0", "--num_classes", "2", "--max_steps", "1"})
-            .exit == 0);
-  CHECK(train({"--train", one, "--train_lst", lst, "--validation", rec}, folder / "list",
-              {"--max_steps", "3"})
-            .exit == 0);
-  check_equal_tensors(folder / "list" / "checkpoints" / "epoch-0000.safetensors",
-                      folder / "list" / "best.safetensors");
-}
-
-TEST_CASE("a resumed run wants the records it began with") {
+TEST_CASE("train, stop, resume with the same records only, evaluate: what a user types") {
   const Job& job = Job::get();
-  Temporary folder;
-  folder.write("a.rec", job.folder.read("train.rec"));
-  const std::string rec = folder / "a.rec", output = folder / "run";
-  const std::vector<std::string> sets = {"--train", rec, "--validation", rec};
-  REQUIRE(train(sets, output, {"--max_steps", "1"}).exit == 0);
-  std::string changed = folder.read("a.rec");
-  const size_t label = 8 + 24;  // the first label of the first record
+  const fs::path straight = job.folder / "straight", resumed = job.folder / "resumed",
+                 eval = job.folder / "eval";
+  const std::vector<std::string> sets = {"--train", job.rec,  "--validation",
+                                         job.rec,   "--test", job.channel};
+  const Ran ran = train(sets, straight, {"--max_steps", "3"});
+  INFO(ran.err);
+  REQUIRE(ran.exit == 0);
+  CHECK(read_file(straight / "predictions.csv", 1 << 20)
+            .find("\nany name.rec record 0 (id 0),any name.rec record 0 (id 0),") !=
+        std::string::npos);
+  const auto split = nlohmann::json::parse(read_file(straight / "split.json", 1 << 20));
+  CHECK(split["sets"]["train"]["records"] == answers(straight).size() - 1);
+  CHECK(split["sets"]["train"]["bytes"] == fs::file_size(job.rec));
+
+  REQUIRE(train(sets, resumed, {"--max_steps", "1"}).exit == 0);
+  const std::string stream = job.folder.read("train.rec");
+  std::string changed = stream;
+  const size_t label = 8 + 24;  // the first of the first record
   changed.replace(label, 4, changed.substr(label, 4) == word(0) ? word(0x3F800000) : word(0));
-  folder.write("a.rec", changed);
-  const Ran ran = run_program("train_cxr", {"--resume", output, "--max_steps", "2"});
-  CHECK(ran.exit == 3);
-  CHECK(ran.err.find("split.json: the data now give another split") != std::string::npos);
-  folder.write("a.rec", job.folder.read("train.rec"));
-  CHECK(run_program("train_cxr", {"--resume", output, "--max_steps", "2"}).exit == 0);
+  job.folder.write("train.rec", changed);
+  const Ran refused = run_program("train_cxr", {"--resume", resumed, "--max_steps", "3"});
+  CHECK(refused.exit == 3);
+  CHECK(refused.err.find("split.json: the data now give another split") != std::string::npos);
+  job.folder.write("train.rec", stream);
+  REQUIRE(run_program("train_cxr", {"--resume", resumed, "--max_steps", "3"}).exit == 0);
+  check_equal_tensors(straight / "last.state", resumed / "last.state");
+
+  const Ran evaluated = run_program(
+      "eval_cxr", {straight / "best.safetensors", "--images", job.channel, "--output", eval,
+                   "--device", "cpu", "--threads", "1", "--mini_batch_size", "8"});
+  INFO(evaluated.err);
+  REQUIRE(evaluated.exit == 0);
+  CHECK(answers(eval) == answers(straight));
 }
 
 TEST_CASE("a bad image in records fails or is left out, and is named by file and record") {
@@ -173,11 +170,11 @@ TEST_CASE("a bad image in records fails or is left out, and is named by file and
   folder.write("a.rec", stream);
   const std::string rec = folder / "a.rec";
   const std::vector<std::string> sets = {"--train", rec, "--validation", job.rec};
-  const Ran failed = train(sets, folder / "fail", {"--epochs", "1"});
+  const Ran failed = train(sets, folder / "fail", {"--shuffle", "0"});
   CHECK(failed.exit == 3);
   CHECK(failed.err.find("a.rec record 1 (id 1): is none of PNG") != std::string::npos);
   const Ran ran = train(sets, folder / "skip",
-                        {"--epochs", "1", "--on_bad_image", "skip", "--last_batch", "keep"});
+                        {"--max_steps", "1", "--shuffle", "0", "--on_bad_image", "skip"});
   INFO(ran.err);
   CHECK(ran.exit == 0);
   CHECK(folder.read("skip/metrics.jsonl").find("\"image\":\"a.rec record 1 (id 1)\"") !=
