@@ -24,7 +24,7 @@ namespace {
 using namespace pneuma;
 
 struct Settings {
-  std::string labels, split = "patient", lists, output, csv;
+  std::string labels, split = "patient", lists, output, csv, root;
   uint64_t seed = 1;
   int patients = 0, size = 256;
   std::vector<std::filesystem::path> paths;
@@ -67,18 +67,19 @@ void run_phantoms(const Settings& s) {
 
 // Faults first, then warnings; a fault is exit 3.
 void run_verify(const Settings& s) {
-  int64_t files = 0;
-  std::vector<Fault> found = verify_images(s.paths, s.threads, [&](int64_t done, int64_t total) {
-    files = total;
+  int64_t images = 0;
+  const auto progress = [&](int64_t done, int64_t total) {
+    images = total;
     show_progress(done, total);
-  });
+  };
+  std::vector<Fault> found = verify_images(s.paths, s.threads, progress, s.root);
   std::stable_partition(found.begin(), found.end(), [](const Fault& f) { return !f.warning; });
   const auto faults =
       std::count_if(found.begin(), found.end(), [](const Fault& f) { return !f.warning; });
   for (const Fault& f : found) fmt::print("{}: {}\n", f.warning ? "warning" : "fault", f.reason);
-  fmt::print("files: {}, faults: {}, warnings: {}\n", files, faults,
+  fmt::print("images: {}, faults: {}, warnings: {}\n", images, faults,
              int64_t(found.size()) - faults);
-  if (faults) fail(Exit::data, "{} of {} files cannot be used; the list says why", faults, files);
+  if (faults) fail(Exit::data, "{} faults in {} images; the list says why", faults, images);
 }
 
 }  // namespace
@@ -124,7 +125,9 @@ int main(int argc, char** argv) {
       ->capture_default_str();
 
   CLI::App* verify = app.add_subcommand("verify", "Decode every image and list the faults");
-  verify->add_option("paths", s.paths, "images, or folders of images")->required();
+  verify->add_option("paths", s.paths, "images, .lst, .rec (with its .idx), or folders")
+      ->required();
+  verify->add_option("--root", s.root, "folder of a .lst's images (default: the list's)");
   verify->add_option("--threads", s.threads)->check(cli::in_range(1, 1024))->capture_default_str();
 
   return cli::run(app, argc, argv, [&] {
