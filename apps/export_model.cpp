@@ -1,4 +1,6 @@
 // Writes a model for other software: MXNet's model.tar.gz, or torchvision's weights.
+#include <fmt/ranges.h>
+
 #include "apps/common/cli.h"
 #include "kernels/open_backend.h"
 #include "models/mxnet/export.h"
