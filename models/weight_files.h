@@ -59,7 +59,7 @@ void save_weights(Context&, const Parameters&, const std::filesystem::path&,
 // What a model file says of itself: in metadata `network`, `preprocessing`, `split`, each a JSON
 // object in a string.
 struct ModelInfo {
-  ResNetSettings network;                       // "arch": "v1.5"
+  ResNetSettings network;                       // "arch": "v1.5", "v1" or "v2"
   std::array<int, 3> image_shape{3, 224, 224};  // channels, height, width; as network.channels
   std::vector<std::string> findings;            // one an output, in their order
   bool multi_label = true;                      // false: one class an image, softmax
