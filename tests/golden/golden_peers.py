@@ -76,6 +76,9 @@ with tempfile.TemporaryDirectory() as name:
                 faults.append(f"FAULT: {script.name} makes {path.name}, which is not committed")
             elif path.suffix == ".json":
                 compare(path.name, json.loads(committed.read_text()), json.loads(path.read_text()))
+            elif path.suffix == ".params":
+                if committed.read_bytes() != path.read_bytes():
+                    faults.append(f"FAULT: {script.name} makes another {path.name}")
             else:  # safetensors: a header whose metadata stand in any order, then the numbers
                 compare(path.name, *(tensors(file) for file in (committed, path)))
             print(f"{script.name}: {path.name}")
