@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <variant>
+#include <vector>
 
 #include "apps/common/cli.h"
 #include "kernels/step_state.h"
@@ -48,18 +50,28 @@ struct TrainSettings {
   int64_t max_steps = 0;   // 0: no limit
   int64_t save_every = 0;  // steps; 0: at each epoch's end
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainSettings, data, split, lists, train, train_lst, validation,
-                                   validation_lst, test, test_lst, output, num_layers, base_width,
-                                   arch, num_classes, image_shape, resize, resize_filter,
-                                   mini_batch_size, epochs, learning_rate, optimizer, momentum,
-                                   weight_decay, beta_1, beta_2, eps, gamma, multi_label,
-                                   use_weighted_loss, augmentation_type, mirror, precision_dtype,
-                                   loss_scale, loss_scale_start, loss_scale_growth,
-                                   loss_scale_backoff, loss_scale_floor, loss_scale_interval, mean,
-                                   std, init, seed, shuffle, last_batch, on_bad_image, select_by,
-                                   device, conv_table, threads, cache_mb, max_steps, save_every)
 
-// Adds every flag above to `app`, with its range.
+// A setting as everybody meets it: flag, key of settings.json and of a file of hyperparameters, row
+// of --help. One row of train_settings.cpp each.
+struct Setting {
+  const char* name;
+  std::variant<std::string TrainSettings::*, bool TrainSettings::*, int TrainSettings::*,
+               int64_t TrainSettings::*, uint64_t TrainSettings::*, double TrainSettings::*>
+      member;
+  const char* group;  // of --help; "": no flag
+  const char* help = "";
+  double low = 0, high = 0;  // of a number
+  const char* known = "";    // the only values that it takes, "a|b|c"; "": any
+};
+const std::vector<Setting>& all_settings();
+
+// Why `text` is no value of the setting, or "".
+std::string fault_of(const Setting& setting, const std::string& text);
+
+void to_json(nlohmann::json& json, const TrainSettings& settings);
+void from_json(const nlohmann::json& json, TrainSettings& settings);  // REQUIRES every key
+
+// Adds a flag for each of them.
 void add_train_flags(CLI::App& app, TrainSettings& settings);
 
 // Fills in what depends on other settings and refuses what does not go together; ignored settings
