@@ -36,11 +36,12 @@ struct Parameters {
   // convolutions and products read, where that is another one. Returns what kernels read.
   Tensor add(Context&, std::string name, Role, Shape);
   Tensor add_buffer(Context&, std::string name, Shape);
-  void make_gradients(Context&);  // each of the dtype that kernels read
+  // Each of the dtype that kernels write, or of the masters', for sums over the parts of a batch.
+  void make_gradients(Context&, bool like_masters = false);
   // The copies from the masters: after values came from elsewhere than the optimizer.
   void write_working(Context&) const;
-  void watch(Tape&) const;  // every parameter with its gradient
-  int64_t count() const;    // learnt numbers
+  void watch(Tape&, bool add = false) const;  // every parameter with its gradient
+  int64_t count() const;                      // learnt numbers
 };
 
 }  // namespace pneuma
