@@ -256,7 +256,7 @@ std::vector<int64_t> parse_epochs(const std::string& flag, const std::string& te
   std::vector<int64_t> epochs;
   for (const std::string_view field : split_fields(text, ',')) {
     const auto epoch = parse_number<int64_t>(trim(field));
-    if (!epoch || *epoch < 1 || (!epochs.empty() && *epoch <= epochs.back())) {
+    if (!epoch || *epoch < 1 || *epoch > 1 << 24 || (!epochs.empty() && *epoch <= epochs.back())) {
       fail(Exit::usage, "{} '{}': rising numbers of epochs with commas are needed, like 10,20",
            flag, printable(text));
     }
@@ -348,6 +348,21 @@ ScalerPolicy scaler_of(const TrainSettings& s) {
           s.loss_scale_backoff,
           s.loss_scale_floor,
           s.loss_scale_interval};
+}
+
+Schedule schedule_of(const TrainSettings& s, int64_t steps_per_epoch) {
+  Schedule schedule{.kind = schedule_named(s.lr_scheduler),
+                    .learning_rate = s.learning_rate,
+                    .factor = s.lr_scheduler_factor,
+                    .warmup = s.warmup_steps,
+                    .total = steps_per_epoch * s.epochs};
+  if (schedule.kind == ScheduleKind::step) {
+    for (const int64_t epoch : parse_epochs("--lr_scheduler_step", s.lr_scheduler_step))
+      schedule.steps.push_back(epoch * steps_per_epoch);
+  }
+  if (s.warmup_epochs > 0)
+    schedule.warmup = std::llround(s.warmup_epochs * double(steps_per_epoch));
+  return schedule;
 }
 
 std::string text_of(const TrainSettings& s) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "apps/common/cli.h"
+#include "engine/optim/schedule.h"
 #include "kernels/step_state.h"
 
 namespace pneuma {
@@ -93,6 +94,7 @@ void resolve(TrainSettings& settings, std::vector<std::string>* notes);
 
 // REQUIRES resolved settings.
 ScalerPolicy scaler_of(const TrainSettings& settings);
+Schedule schedule_of(const TrainSettings& settings, int64_t steps_per_epoch);
 
 // "name value" lines, for people.
 std::string text_of(const TrainSettings& settings);
