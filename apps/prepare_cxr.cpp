@@ -1,5 +1,5 @@
-// Prepares data for training: splits a label file by patient, writes lists, makes synthetic
-// radiographs, and checks files.
+// Prepares data for training: splits a label file by patient, writes lists and records, makes
+// synthetic radiographs, and checks files.
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "apps/common/cli.h"
+#include "apps/common/record_command.h"
 #include "data/lst.h"
 #include "data/nih_labels.h"
 #include "data/phantom/phantom.h"
@@ -84,8 +85,9 @@ void run_verify(const Settings& s) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Prepares chest X-rays for training: splits, lists, synthetic data, checks.",
-               "prepare_cxr");
+  CLI::App app(
+      "Prepares chest X-rays for training: splits, lists, records, synthetic data, checks.",
+      "prepare_cxr");
   app.require_subcommand(1);
   Settings s;
 
@@ -103,6 +105,8 @@ int main(int argc, char** argv) {
   CLI::App* list = app.add_subcommand("list", "Write a .lst from a .csv that split has written");
   list->add_option("--csv", s.csv, "traindata.csv, or any NIH label file")->required();
   list->add_option("--output", s.output, "the .lst")->required();
+
+  const std::function<void()> record = add_record_command(app, show_progress);
 
   CLI::App* phantoms =
       app.add_subcommand("phantoms", "Draw synthetic radiographs in the NIH's layout");
@@ -129,6 +133,7 @@ int main(int argc, char** argv) {
   return cli::run(app, argc, argv, [&] {
     if (*split) run_split(s);
     if (*list) run_list(s);
+    record();
     if (*phantoms) run_phantoms(s);
     if (*verify) run_verify(s);
   });

@@ -92,6 +92,10 @@ OnBadImage on_bad_image_named(const std::string& name) {
                              : OnBadImage::fail;
 }
 
+AugmentationSettings augmentation_of(const TrainSettings& s) {
+  return {.type = augmentation_type(s.augmentation_type), .mirror = s.mirror};
+}
+
 LoaderSettings evaluation_loader(const ModelInfo& info, int threads, OnBadImage on_bad_image) {
   return {.height = info.image_shape[1],
           .width = info.image_shape[2],

@@ -28,6 +28,9 @@ ModelInfo model_info_of(const TrainSettings&, const TrainData&);
 // fail | skip | replace
 OnBadImage on_bad_image_named(const std::string&);
 
+// Of the training pictures.
+AugmentationSettings augmentation_of(const TrainSettings&);
+
 // How pictures are read to evaluate a model: centre crop, no mirror. No answer can be given for
 // another picture, so `replace` means skip here.
 LoaderSettings evaluation_loader(const ModelInfo&, int threads, OnBadImage);
