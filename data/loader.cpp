@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <chrono>
 
-#include "data/image.h"
 #include "engine/error.h"
 
 namespace pneuma {
@@ -84,7 +83,7 @@ std::shared_ptr<const Image> Loader::load_image(int64_t sample) {
     if (const auto found = cache_.find(sample); found != cache_.end()) return found->second;
   }
   const std::string& path = dataset_.samples[size_t(sample)].path;
-  Image image = read_image(dataset_.root, path);
+  Image image = read_image(dataset_, size_t(sample));
   if (settings_.resize) image = resize_shorter_side(image, settings_.resize, settings_.filter);
   if (image.height < settings_.height || image.width < settings_.width) {
     fail(Exit::data,

@@ -120,7 +120,7 @@ const MemoryPlan& Trainer::plan(int64_t images) {
 // The gradients that stand are those of the last step, which may be the one after.
 void Trainer::check_numbers(const StepState& state) {
   if (state.good || state.skipped_in_a_row < kMostSkips) return;
-  const Parameter& bad = model_.parameters().parameters[size_t(state.first_bad)];
+  const Parameter& bad = *model_.parameters().learning()[size_t(state.first_bad)];
   const std::vector<double> values = get_values(ctx_, bad.gradient);
   const auto broken = std::ranges::count_if(values, [](double v) { return !std::isfinite(v); });
   std::string images;
