@@ -9,92 +9,177 @@
 
 namespace pneuma {
 
-void add_train_flags(CLI::App& app, TrainSettings& s) {
-  using cli::in_range;
-  const char* group = "Data";  // of the flags that follow
-  const auto add = [&](const std::string& name, auto& value, const std::string& help) {
-    return app.add_option("--" + name, value, help)->group(group)->capture_default_str();
-  };
-  const auto add_name = [&](const std::string& name, std::string& value,
-                            std::vector<std::string> known, const std::string& help) {
-    add(name, value, help)->check(CLI::IsMember(std::move(known)));
-  };
-  const auto add_number = [&](const std::string& name, auto& value, double low, double high,
-                              const std::string& help) {
-    add(name, value, help)->check(in_range(low, high));
-  };
-  const auto add_switch = [&](const std::string& name, bool& value, const std::string& help) {
-    cli::add_switch(app, "--" + name, value, help)->group(group);
-  };
+const std::vector<Setting>& all_settings() {
+  using S = TrainSettings;
   constexpr double kMost = 1 << 24, kMostSteps = 1e15, kMostSeed = 1e15;
+  static const std::vector<Setting> all = {
+      {"data", &S::data, "Data", "Folder in the NIH's layout: images/ and Data_Entry_2017.csv"},
+      {"split", &S::split, "Data", "How patients are split; patient: 70/10/20 %", 0, 0,
+       "patient|published|official"},
+      {"lists", &S::lists, "Data",
+       "Folder of train_val_list.txt and test_list.txt (--split official)"},
+      {"train", &S::train, "Data",
+       "Training images instead of --data: a folder with a .lst, or a .rec"},
+      {"train_lst", &S::train_lst, "Data",
+       "Their .lst file; with a .rec only where that lacks labels"},
+      {"validation", &S::validation, "Data", "Validation images, likewise"},
+      {"validation_lst", &S::validation_lst, "Data", "Their .lst file"},
+      {"test", &S::test, "Data", "Test images, likewise; optional"},
+      {"test_lst", &S::test_lst, "Data", "Their .lst file"},
+      {"output", &S::output, "Data", "Folder for everything the run leaves; new or empty"},
+
+      {"num_layers", &S::num_layers, "Network", "Depth of the ResNet", 0, 0, "18|34|50|101|152"},
+      {"base_width", &S::base_width, ""},
+      {"arch", &S::arch, ""},
+      {"num_classes", &S::num_classes, "Network", "Outputs; 0: as many as the data has", 0, 10000},
+      {"image_shape", &S::image_shape, "Network", "channels,height,width that the network sees"},
+      {"mean", &S::mean, "Network", "Subtracted from each channel, in 0..255: r,g,b"},
+      {"std", &S::std, "Network", "Divides each channel, in 0..255: r,g,b"},
+      {"init", &S::init, "Network",
+       "Start from these weights: .safetensors in torchvision's names"},
+
+      {"resize", &S::resize, "Training",
+       "Shorter side before the crop, or none (default 256 with 224x224, else none)"},
+      {"resize_filter", &S::resize_filter, "Training", "How pictures shrink", 0, 0,
+       "antialias|linear"},
+      {"augmentation_type", &S::augmentation_type, "Training", "crop: random crop and mirror", 0, 0,
+       "none|crop"},
+      {"mirror", &S::mirror, "Training", "Whether --augmentation_type crop mirrors, too"},
+      {"mini_batch_size", &S::mini_batch_size, "Training", "Images a step", 1, 65536},
+      {"epochs", &S::epochs, "Training", "Passes over the training images", 1, kMost},
+      {"learning_rate", &S::learning_rate, "Training", "Of every step, or where a schedule starts",
+       0, 1},
+      {"lr_scheduler", &S::lr_scheduler, "Training",
+       "step: times a factor at epochs; cosine: to 0 at the last epoch's end (default step with "
+       "--lr_scheduler_step, else constant)",
+       0, 0, "constant|step|cosine"},
+      {"lr_scheduler_step", &S::lr_scheduler_step, "Training",
+       "step: epochs done until each change, like 10,20"},
+      {"lr_scheduler_factor", &S::lr_scheduler_factor, "Training", "step: the factor", 0, 1},
+      {"warmup_epochs", &S::warmup_epochs, "Training", "Linear rise to --learning_rate; 0: none", 0,
+       kMost},
+      {"warmup_steps", &S::warmup_steps, "Training", "The same, in steps", 0, kMostSteps},
+      {"clip_gradient_norm", &S::clip_gradient_norm, "Training",
+       "Longer gradients are shortened to this; 0: none", 0, 1e12},
+      {"accumulate_steps", &S::accumulate_steps, "Training",
+       "Parts that a mini batch is run in, to save memory; batch norm sees the parts", 1, 65536},
+      {"optimizer", &S::optimizer, "Training", "Update rule", 0, 0, "sgd|nag|adam|rmsprop"},
+      {"momentum", &S::momentum, "Training", "sgd, nag", 0, 1},
+      {"weight_decay", &S::weight_decay, "Training", "sgd, nag", 0, 1},
+      {"beta_1", &S::beta_1, "Training", "adam", 0, 1},
+      {"beta_2", &S::beta_2, "Training", "adam", 0, 1},
+      {"eps", &S::eps, "Training", "adam, rmsprop", 0, 1},
+      {"gamma", &S::gamma, "Training", "rmsprop", 0, 1},
+      {"multi_label", &S::multi_label, "Training",
+       "Several findings an image; 0: one class an image"},
+      {"use_weighted_loss", &S::use_weighted_loss, "Training",
+       "Weigh each finding's positives by N/N_l"},
+      {"weighted_loss_mode", &S::weighted_loss_mode, "Training",
+       "class: the weight is on both terms of the finding", 0, 0, "positive|class"},
+      {"top_k", &S::top_k, "Training", "With --multi_label 0: accuracy in the best K, too; 0: none",
+       0, 10000},
+      {"early_stopping", &S::early_stopping, "Training",
+       "End when --select_by's measure no longer improves"},
+      {"early_stopping_min_epochs", &S::early_stopping_min_epochs, "Training",
+       "Never before so many epochs", 1, kMost},
+      {"early_stopping_patience", &S::early_stopping_patience, "Training",
+       "Epochs in a row without improvement", 1, kMost},
+      {"early_stopping_tolerance", &S::early_stopping_tolerance, "Training",
+       "Improvement to count, relative to the best", 0, 1},
+      {"checkpoint_frequency", &S::checkpoint_frequency, "Training",
+       "Epochs between kept checkpoints; 0: the best alone", 0, kMost},
+      {"select_by", &S::select_by, "Training", "What the best checkpoint is best in", 0, 0,
+       "macro_auc|accuracy|loss"},
+      {"precision_dtype", &S::precision_dtype, "Training",
+       "float32, float16, bfloat16; float64 with --device reference"},
+      {"loss_scale", &S::loss_scale, "Training",
+       "dynamic, or a number that stays (default dynamic in 16 bits)"},
+      {"loss_scale_start", &S::loss_scale_start, "Training", "dynamic: of the first step", 1,
+       0x1p40},
+      {"loss_scale_growth", &S::loss_scale_growth, "Training", "dynamic: factor after...", 1, 1024},
+      {"loss_scale_interval", &S::loss_scale_interval, "Training", "...so many clean steps", 1,
+       kMostSteps},
+      {"loss_scale_backoff", &S::loss_scale_backoff, "Training", "dynamic: factor after inf or nan",
+       0, 1},
+      {"loss_scale_floor", &S::loss_scale_floor, "Training", "dynamic: never below this", 0x1p-40,
+       0x1p40},
+
+      {"seed", &S::seed, "Run", "Of weights, split, order and augmentation", 0, kMostSeed},
+      {"shuffle", &S::shuffle, "Run", "A new order of the training images each epoch"},
+      {"last_batch", &S::last_batch, "Run", "drop: equal batches, others left out each epoch", 0, 0,
+       "drop|keep"},
+      {"on_bad_image", &S::on_bad_image, "Run", "replace: by the next good one", 0, 0,
+       "fail|skip|replace"},
+      {"max_steps", &S::max_steps, "Run", "Stop after so many steps; 0: no limit", 0, kMostSteps},
+      {"save_every", &S::save_every, "Run", "Steps between saved states; 0: an epoch", 0,
+       kMostSteps},
+      {"device", &S::device, "Run", "auto, cpu, reference, cuda or host_cuda"},
+      {"conv_table", &S::conv_table, "Run", "Convolutions' algorithms: a run's conv_table.txt"},
+      {"threads", &S::threads, "Run", "Computing and decoding; 0: as many as the machine has", 0,
+       1024},
+      {"cache_mb", &S::cache_mb, "Run", "Cap on decoded pictures kept in memory, in MB", 0, kMost},
+  };
+  return all;
+}
+
+void to_json(nlohmann::json& json, const TrainSettings& s) {
+  json = nlohmann::json::object();
+  for (const Setting& setting : all_settings())
+    std::visit([&](const auto member) { json[setting.name] = s.*member; }, setting.member);
+}
+
+void from_json(const nlohmann::json& json, TrainSettings& s) {
+  for (const Setting& setting : all_settings())
+    std::visit([&](const auto member) { json.at(setting.name).get_to(s.*member); }, setting.member);
+}
+
+std::string fault_of(const Setting& setting, const std::string& text) {
+  return std::visit(
+      [&]<class T>(T TrainSettings::*) -> std::string {
+        if (*setting.known) {
+          for (const std::string_view word : split_fields(setting.known, '|'))
+            if (word == text) return "";
+          return fmt::format("'{}' is not one of {}", printable(text), setting.known);
+        }
+        if constexpr (std::is_same_v<T, std::string>) return "";
+        if constexpr (std::is_same_v<T, bool>) {
+          const bool known = text == "0" || text == "1" || text == "true" || text == "false";
+          return known ? "" : fmt::format("'{}' is not 0, 1, true or false", printable(text));
+        }
+        const auto number = parse_number<double>(text);
+        const bool whole = !std::is_floating_point_v<T>;
+        if (number && *number >= setting.low && *number <= setting.high &&
+            (!whole || parse_number<int64_t>(text)))
+          return "";
+        return fmt::format("'{}' is not a {}number from {} to {}", printable(text),
+                           whole ? "whole " : "", setting.low, setting.high);
+      },
+      setting.member);
+}
+
+void add_train_flags(CLI::App& app, TrainSettings& s) {
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-
-  add("data", s.data, "Folder in the NIH's layout: images/ and Data_Entry_2017.csv");
-  add_name("split", s.split, {"patient", "published", "official"},
-           "How patients are split; patient: 70/10/20 %");
-  add("lists", s.lists, "Folder of train_val_list.txt and test_list.txt (--split official)");
-  add("train", s.train, "Folder of the training images, instead of --data");
-  add("train_lst", s.train_lst, "Their .lst file");
-  add("validation", s.validation, "Folder of the validation images");
-  add("validation_lst", s.validation_lst, "Their .lst file");
-  add("test", s.test, "Folder of the test images, optional");
-  add("test_lst", s.test_lst, "Their .lst file");
-  add("output", s.output, "Folder for everything the run leaves; new or empty");
-
-  group = "Network";
-  add("num_layers", s.num_layers, "Depth of the ResNet")
-      ->check(CLI::IsMember({18, 34, 50, 101, 152}));
-  add_number("num_classes", s.num_classes, 0, 10000, "Outputs; 0: as many as the data has");
-  add("image_shape", s.image_shape, "channels,height,width that the network sees");
-  add("mean", s.mean, "Subtracted from each channel, in 0..255: r,g,b");
-  add("std", s.std, "Divides each channel, in 0..255: r,g,b");
-  add("init", s.init, "Start from these weights: .safetensors in torchvision's names");
-
-  group = "Training";
-  add("resize", s.resize,
-      "Shorter side before the crop, or none (default 256 with 224x224, else none)");
-  add_name("resize_filter", s.resize_filter, {"antialias", "linear"}, "How pictures shrink");
-  add_name("augmentation_type", s.augmentation_type, {"none", "crop"},
-           "crop: random crop and mirror");
-  add_switch("mirror", s.mirror, "Whether --augmentation_type crop mirrors, too");
-  add_number("mini_batch_size", s.mini_batch_size, 1, 65536, "Images a step");
-  add_number("epochs", s.epochs, 1, kMost, "Passes over the training images");
-  add_number("learning_rate", s.learning_rate, 0, 1, "Of every step");
-  add_name("optimizer", s.optimizer, {"sgd", "nag", "adam", "rmsprop"}, "Update rule");
-  add_number("momentum", s.momentum, 0, 1, "sgd, nag");
-  add_number("weight_decay", s.weight_decay, 0, 1, "sgd, nag");
-  add_number("beta_1", s.beta_1, 0, 1, "adam");
-  add_number("beta_2", s.beta_2, 0, 1, "adam");
-  add_number("eps", s.eps, 0, 1, "adam, rmsprop");
-  add_number("gamma", s.gamma, 0, 1, "rmsprop");
-  add_switch("multi_label", s.multi_label, "Several findings an image; 0: one class an image");
-  add_switch("use_weighted_loss", s.use_weighted_loss, "Weigh each finding's positives by N/N_l");
-  add_name("select_by", s.select_by, {"macro_auc", "accuracy", "loss"},
-           "What the best checkpoint is best in");
-  add("precision_dtype", s.precision_dtype,
-      "float32, float16, bfloat16; float64 with --device reference");
-  add("loss_scale", s.loss_scale, "dynamic, or a number that stays (default dynamic in 16 bits)");
-  add_number("loss_scale_start", s.loss_scale_start, 1, 0x1p40, "dynamic: of the first step");
-  add_number("loss_scale_growth", s.loss_scale_growth, 1, 1024, "dynamic: factor after...");
-  add_number("loss_scale_interval", s.loss_scale_interval, 1, kMostSteps, "...so many clean steps");
-  add_number("loss_scale_backoff", s.loss_scale_backoff, 0, 1, "dynamic: factor after inf or nan");
-  add_number("loss_scale_floor", s.loss_scale_floor, 0x1p-40, 0x1p40, "dynamic: never below this");
-
-  group = "Run";
-  add_number("seed", s.seed, 0, kMostSeed, "Of weights, split, order and augmentation");
-  add_switch("shuffle", s.shuffle, "A new order of the training images each epoch");
-  add_name("last_batch", s.last_batch, {"drop", "keep"},
-           "drop: equal batches, others left out each epoch");
-  add_name("on_bad_image", s.on_bad_image, {"fail", "skip", "replace"},
-           "replace: by the next good one");
-  add_number("max_steps", s.max_steps, 0, kMostSteps, "Stop after so many steps; 0: no limit");
-  add_number("save_every", s.save_every, 0, kMostSteps, "Steps between saved states; 0: an epoch");
-  add("device", s.device, "auto, cpu, reference, cuda or host_cuda");
-  add("conv_table", s.conv_table, "Convolutions' algorithms: a run's conv_table.txt")
-      ->check(CLI::ExistingFile);
-  add_number("threads", s.threads, 0, 1024,
-             "Computing and decoding; 0: as many as the machine has");
-  add_number("cache_mb", s.cache_mb, 0, kMost, "Cap on decoded pictures kept in memory, in MB");
+  for (const Setting& setting : all_settings()) {
+    if (!*setting.group) continue;
+    const std::string flag = std::string("--") + setting.name;
+    std::visit(
+        [&]<class T>(T TrainSettings::*member) {
+          CLI::Option* option;
+          if constexpr (std::is_same_v<T, bool>)
+            option = cli::add_switch(app, flag, s.*member, setting.help);
+          else
+            option = app.add_option(flag, s.*member, setting.help)
+                         ->capture_default_str()
+                         ->type_name(*setting.known            ? setting.known
+                                     : std::is_arithmetic_v<T> ? "N"
+                                                               : "TEXT")
+                         ->check([&setting](const std::string& text) {
+                           return fault_of(setting, text);
+                         });
+          option->group(setting.group);
+        },
+        setting.member);
+  }
 }
 
 ImageShape parse_image_shape(const std::string& text) {
@@ -123,21 +208,76 @@ std::vector<float> parse_numbers(const std::string& flag, const std::string& tex
   return numbers;
 }
 
+namespace {
+
+// What goes with what in the loop itself: rates, parts, the end.
+void resolve_loop(TrainSettings& s, std::vector<std::string>* notes) {
+  const nlohmann::json given = s, usual = TrainSettings();
+  const auto ignored = [&](const std::string& prefix, const std::string& why) {
+    for (const auto& [name, value] : given.items()) {
+      if (name.starts_with(prefix) && value != usual[name])
+        notes->push_back(fmt::format("--{} has no effect: {}", name, why));
+    }
+  };
+  if (s.loss_scale != "dynamic") ignored("loss_scale_", "--loss_scale " + s.loss_scale);
+  if (s.lr_scheduler.empty()) s.lr_scheduler = s.lr_scheduler_step.empty() ? "constant" : "step";
+  if (s.lr_scheduler != "step") {
+    const std::string why = "--lr_scheduler is " + s.lr_scheduler;
+    ignored("lr_scheduler_step", why);
+    ignored("lr_scheduler_factor", why);
+  } else if (parse_epochs("--lr_scheduler_step", s.lr_scheduler_step).back() >= s.epochs) {
+    notes->push_back(fmt::format("--lr_scheduler_step {} goes beyond the {} epochs",
+                                 s.lr_scheduler_step, s.epochs));
+  }
+  if (s.warmup_epochs > 0 && s.warmup_steps > 0)
+    fail(Exit::usage, "--warmup_epochs and --warmup_steps say the same thing; give one");
+  if (s.lr_scheduler == "cosine" && s.max_steps > 0)
+    notes->push_back(
+        "--lr_scheduler cosine ends with --epochs, also where --max_steps ends before");
+  if (s.mini_batch_size % s.accumulate_steps != 0) {
+    fail(Exit::usage,
+         "--mini_batch_size {} cannot be run in {} equal parts (--accumulate_steps); give a "
+         "multiple",
+         s.mini_batch_size, s.accumulate_steps);
+  }
+  if (!s.use_weighted_loss) ignored("weighted_loss_mode", "--use_weighted_loss is 0");
+  if (!s.early_stopping) ignored("early_stopping_", "--early_stopping is 0");
+  if (s.multi_label) ignored("top_k", "--multi_label is 1");
+  if (s.top_k == 1 || (s.top_k > 0 && !s.multi_label && s.top_k > s.num_classes)) {
+    fail(Exit::usage, "--top_k {}: a number from 2 to --num_classes {}, or 0 for none", s.top_k,
+         s.num_classes);
+  }
+  if (s.multi_label) s.top_k = 0;
+}
+
+}  // namespace
+
+std::vector<int64_t> parse_epochs(const std::string& flag, const std::string& text) {
+  std::vector<int64_t> epochs;
+  for (const std::string_view field : split_fields(text, ',')) {
+    const auto epoch = parse_number<int64_t>(trim(field));
+    if (!epoch || *epoch < 1 || (!epochs.empty() && *epoch <= epochs.back())) {
+      fail(Exit::usage, "{} '{}': rising numbers of epochs with commas are needed, like 10,20",
+           flag, printable(text));
+    }
+    epochs.push_back(*epoch);
+  }
+  return epochs;
+}
+
 void resolve(TrainSettings& s, std::vector<std::string>* notes) {
   const ImageShape shape = parse_image_shape(s.image_shape);
   if (s.output.empty()) fail(Exit::usage, "--output is missing: name a new folder for the run");
   const bool lists = !s.train.empty() || !s.train_lst.empty();
   if (s.data.empty() == !lists)
-    fail(
-        Exit::usage,
-        "give either --data DIR, or --train DIR --train_lst F --validation DIR --validation_lst F");
-  if (lists && (s.train.empty() || s.train_lst.empty() || s.validation.empty() ||
-                s.validation_lst.empty())) {
     fail(Exit::usage,
-         "--train, --train_lst, --validation and --validation_lst go together; one is missing");
-  }
-  if (s.test.empty() != s.test_lst.empty())
-    fail(Exit::usage, "--test and --test_lst go together; one is missing");
+         "give either --data DIR, or --train F.rec --validation F.rec, or --train DIR --train_lst "
+         "F --validation DIR --validation_lst F");
+  if (lists && (s.train.empty() || s.validation.empty()))
+    fail(Exit::usage, "--train and --validation go together; one is missing");
+  if ((s.validation.empty() && !s.validation_lst.empty()) ||
+      (s.test.empty() && !s.test_lst.empty()))
+    fail(Exit::usage, "--validation_lst and --test_lst go with --validation and --test");
   if (s.split == "official" && s.lists.empty() && !lists)
     s.lists = s.data;  // where the NIH's download has them
 
@@ -146,6 +286,8 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
                             &s.validation_lst, &s.test, &s.test_lst, &s.init, &s.conv_table}) {
     if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
   }
+  if (!s.conv_table.empty() && !std::filesystem::exists(s.conv_table))
+    fail(Exit::usage, "--conv_table {}: there is no such file", s.conv_table);
   if (int64_t{s.mini_batch_size} * shape.height * shape.width >
       INT32_MAX / 16) {  // 16 outputs of the stem a pixel
     fail(Exit::usage,
@@ -182,17 +324,13 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
   if (s.loss_scale == "dynamic" && s.loss_scale_start < s.loss_scale_floor)
     fail(Exit::usage, "--loss_scale_start {} is below --loss_scale_floor {}", s.loss_scale_start,
          s.loss_scale_floor);
-  const nlohmann::json given = s, usual = TrainSettings();
-  for (const auto& [name, value] : given.items()) {
-    if (name.starts_with("loss_scale_") && value != usual[name] && s.loss_scale != "dynamic")
-      notes->push_back(fmt::format("--{} has no effect: --loss_scale {}", name, s.loss_scale));
-  }
   if (s.use_weighted_loss && !s.multi_label)
     fail(Exit::usage, "--use_weighted_loss goes with --multi_label 1 only");
   if (!s.multi_label && s.num_classes == 0)
     fail(Exit::usage, "--multi_label 0 needs --num_classes");
   if (!s.multi_label && !s.data.empty())
     fail(Exit::usage, "--multi_label 0 needs lists (--train ...): NIH labels are several an image");
+  resolve_loop(s, notes);
   if (s.optimizer == "adam" || s.optimizer == "rmsprop") {
     if (s.weight_decay != 0 && s.weight_decay != TrainSettings().weight_decay) {
       notes->push_back(

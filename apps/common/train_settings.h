@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <variant>
+#include <vector>
 
 #include "apps/common/cli.h"
 #include "kernels/step_state.h"
@@ -28,7 +30,20 @@ struct TrainSettings {
   double learning_rate = 5e-4;
   std::string optimizer = "adam";
   double momentum = 0.9, weight_decay = 1e-4, beta_1 = 0.9, beta_2 = 0.999, eps = 1e-8, gamma = 0.9;
+  std::string lr_scheduler;       // "": step where lr_scheduler_step is given, else constant
+  std::string lr_scheduler_step;  // "10,20": epochs
+  double lr_scheduler_factor = 0.1;
+  double warmup_epochs = 0;
+  int64_t warmup_steps = 0;
+  double clip_gradient_norm = 0;  // 0: none
+  int accumulate_steps = 1;       // parts that a mini batch is run in
   bool multi_label = true, use_weighted_loss = false;
+  std::string weighted_loss_mode = "positive";
+  int top_k = 0;  // 0: none
+  bool early_stopping = false;
+  int early_stopping_min_epochs = 10, early_stopping_patience = 5;
+  double early_stopping_tolerance = 0;
+  int checkpoint_frequency = 1;  // epochs; 0: the best alone
   std::string augmentation_type = "none";
   bool mirror = true;  // with augmentation crop
   std::string precision_dtype = "float32";
@@ -48,18 +63,28 @@ struct TrainSettings {
   int64_t max_steps = 0;   // 0: no limit
   int64_t save_every = 0;  // steps; 0: at each epoch's end
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainSettings, data, split, lists, train, train_lst, validation,
-                                   validation_lst, test, test_lst, output, num_layers, base_width,
-                                   arch, num_classes, image_shape, resize, resize_filter,
-                                   mini_batch_size, epochs, learning_rate, optimizer, momentum,
-                                   weight_decay, beta_1, beta_2, eps, gamma, multi_label,
-                                   use_weighted_loss, augmentation_type, mirror, precision_dtype,
-                                   loss_scale, loss_scale_start, loss_scale_growth,
-                                   loss_scale_backoff, loss_scale_floor, loss_scale_interval, mean,
-                                   std, init, seed, shuffle, last_batch, on_bad_image, select_by,
-                                   device, conv_table, threads, cache_mb, max_steps, save_every)
 
-// Adds every flag above to `app`, with its range.
+// A setting as everybody meets it: flag, key of settings.json and of a file of hyperparameters, row
+// of --help. One row of train_settings.cpp each.
+struct Setting {
+  const char* name;
+  std::variant<std::string TrainSettings::*, bool TrainSettings::*, int TrainSettings::*,
+               int64_t TrainSettings::*, uint64_t TrainSettings::*, double TrainSettings::*>
+      member;
+  const char* group;  // of --help; "": no flag
+  const char* help = "";
+  double low = 0, high = 0;  // of a number
+  const char* known = "";    // the only values that it takes, "a|b|c"; "": any
+};
+const std::vector<Setting>& all_settings();
+
+// Why `text` is no value of the setting, or "".
+std::string fault_of(const Setting& setting, const std::string& text);
+
+void to_json(nlohmann::json& json, const TrainSettings& settings);
+void from_json(const nlohmann::json& json, TrainSettings& settings);  // REQUIRES every key
+
+// Adds a flag for each of them.
 void add_train_flags(CLI::App& app, TrainSettings& settings);
 
 // Fills in what depends on other settings and refuses what does not go together; ignored settings
@@ -72,11 +97,13 @@ ScalerPolicy scaler_of(const TrainSettings& settings);
 // "name value" lines, for people.
 std::string text_of(const TrainSettings& settings);
 
-// "c,h,w" and "r,g,b"; throw Exit::usage naming the flag.
+// "c,h,w" and "r,g,b"; both throw Exit::usage naming the flag.
 struct ImageShape {
   int channels, height, width;
 };
 ImageShape parse_image_shape(const std::string& text);
 std::vector<float> parse_numbers(const std::string& flag, const std::string& text, size_t count);
+// "10,20": whole numbers from 1, rising.
+std::vector<int64_t> parse_epochs(const std::string& flag, const std::string& text);
 
 }  // namespace pneuma

@@ -192,6 +192,8 @@ TEST_CASE("what cannot be done is one sentence and an exit code, and leaves noth
   const std::vector<Bad> table = {
       {2, "the nearest is --epochs", job.flags(output, {"--epoch", "3"})},
       {2, "--learning_rate", job.flags(output, {"--learning_rate", "7"})},
+      {2, "'1.5' is not a whole number from 1", job.flags(output, {"--epochs", "1.5"})},
+      {2, "not one of sgd|nag|adam|rmsprop", job.flags(output, {"--optimizer", "lamb"})},
       {2, "--mini_batch_size", job.flags(output, {"--mini_batch_size", "0"})},
       {2, "--num_layers", job.flags(output, {"--num_layers", "19"})},
       {2, "--image_shape", job.flags(output, {"--image_shape", "3,32"})},
