@@ -48,8 +48,7 @@ Trainer::Trainer(const TrainSettings& settings, const TrainData& data, const Bac
   loader_.seed = settings.seed;
   loader_.on_bad_image = on_bad_image_named(settings.on_bad_image);
   loader_.cache_bytes = size_t(settings.cache_mb) << 20;
-  loader_.random_crop = settings.augmentation_type != "none";
-  loader_.mirror = loader_.random_crop && settings.mirror;
+  loader_.augmentation = augmentation_of(settings);
   if (!dry) model_.initialize(ctx_, settings.seed);
   if (!dry && !settings.init.empty()) {
     fmt::print("{}\n",
