@@ -54,7 +54,8 @@ struct TrainSettings {
          loss_scale_floor = 1;
   int64_t loss_scale_interval = 2000;
   std::string mean = "123.675,116.28,103.53", std = "58.395,57.12,57.375";  // ImageNet's, in 0..255
-  std::string init;
+  std::string init, pretrained, model_channel;                              // start_weights.h
+  bool use_pretrained_model = false;
   // The run.
   uint64_t seed = 1;
   bool shuffle = true;
