@@ -72,7 +72,8 @@ ModelInfo model_info_of(const TrainSettings& s, const TrainData& data) {
   info.network = {.num_layers = s.num_layers,
                   .num_classes = data.train.num_classes,
                   .channels = shape.channels,
-                  .base_width = s.base_width};
+                  .base_width = s.base_width,
+                  .arch = arch_named(s.arch)};
   info.image_shape = {shape.channels, shape.height, shape.width};
   info.findings = data.train.findings;
   info.multi_label = s.multi_label;
@@ -93,7 +94,7 @@ OnBadImage on_bad_image_named(const std::string& name) {
 }
 
 AugmentationSettings augmentation_of(const TrainSettings& s) {
-  return {.type = augmentation_type(s.augmentation_type), .mirror = s.mirror};
+  return {augmentation_type(s.augmentation_type), s.mirror, s.gray_jitter, s.border};
 }
 
 LoaderSettings evaluation_loader(const ModelInfo& info, int threads, OnBadImage on_bad_image) {
