@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "data/augmentation.h"
 #include "data/text.h"
 #include "engine/error.h"
 #include "engine/precision.h"
@@ -18,31 +19,47 @@ const std::vector<Setting>& all_settings() {
        "patient|published|official"},
       {"lists", &S::lists, "Data",
        "Folder of train_val_list.txt and test_list.txt (--split official)"},
-      {"train", &S::train, "Data", "Folder of the training images, instead of --data"},
-      {"train_lst", &S::train_lst, "Data", "Their .lst file"},
-      {"validation", &S::validation, "Data", "Folder of the validation images"},
+      {"train", &S::train, "Data",
+       "Training images instead of --data: a folder with a .lst, or a .rec"},
+      {"train_lst", &S::train_lst, "Data",
+       "Their .lst file; with a .rec only where that lacks labels"},
+      {"validation", &S::validation, "Data", "Validation images, likewise"},
       {"validation_lst", &S::validation_lst, "Data", "Their .lst file"},
-      {"test", &S::test, "Data", "Folder of the test images, optional"},
+      {"test", &S::test, "Data", "Test images, likewise; optional"},
       {"test_lst", &S::test_lst, "Data", "Their .lst file"},
       {"output", &S::output, "Data", "Folder for everything the run leaves; new or empty"},
 
-      {"num_layers", &S::num_layers, "Network", "Depth of the ResNet", 0, 0, "18|34|50|101|152"},
+      {"num_layers", &S::num_layers, "Network", "Depth of the ResNet", 0, 0,
+       "18|34|50|101|152|200|20|32|44|56|110"},
       {"base_width", &S::base_width, ""},
-      {"arch", &S::arch, ""},
+      {"arch", &S::arch, "Network", "v1.5: torchvision's; v2 (pre-activation), v1: MXNet's", 0, 0,
+       "v1.5|v2|v1"},
       {"num_classes", &S::num_classes, "Network", "Outputs; 0: as many as the data has", 0, 10000},
       {"image_shape", &S::image_shape, "Network", "channels,height,width that the network sees"},
       {"mean", &S::mean, "Network", "Subtracted from each channel, in 0..255: r,g,b"},
       {"std", &S::std, "Network", "Divides each channel, in 0..255: r,g,b"},
       {"init", &S::init, "Network",
-       "Start from these weights: .safetensors in torchvision's names"},
+       "Start from these weights: .safetensors of a ResNet, or MXNet's .params"},
+      {"use_pretrained_model", &S::use_pretrained_model, "Network",
+       "Start from --pretrained, or from $PNEUMA_PRETRAINED"},
+      {"pretrained", &S::pretrained, "Network", "The same as --init"},
+      {"model_channel", &S::model_channel, "Network",
+       "Train on: a model of ours, model.tar.gz, or its folder"},
 
       {"resize", &S::resize, "Training",
        "Shorter side before the crop, or none (default 256 with 224x224, else none)"},
       {"resize_filter", &S::resize_filter, "Training", "How pictures shrink", 0, 0,
        "antialias|linear"},
-      {"augmentation_type", &S::augmentation_type, "Training", "crop: random crop and mirror", 0, 0,
-       "none|crop"},
-      {"mirror", &S::mirror, "Training", "Whether --augmentation_type crop mirrors, too"},
+      {"augmentation_type", &S::augmentation_type, "Training",
+       "crop: random crop and mirror; color: and hue, saturation, lightness; transform: and "
+       "rotation, shear, aspect ratio",
+       0, 0, "none|crop|crop_color|crop_color_transform"},
+      {"mirror", &S::mirror, "Training",
+       "Whether augmentation mirrors, too; 0 where left and right matter (the heart)"},
+      {"gray_jitter", &S::gray_jitter, "Training",
+       "crop_color...: gray pictures stay gray, lightness alone moves; 0: tinted, as in MXNet"},
+      {"border", &S::border, "Training",
+       "crop_color_transform: level (0..255) outside the turned picture", 0, 255},
       {"mini_batch_size", &S::mini_batch_size, "Training", "Images a step", 1, 65536},
       {"epochs", &S::epochs, "Training", "Passes over the training images", 1, kMost},
       {"learning_rate", &S::learning_rate, "Training", "Of every step, or where a schedule starts",
@@ -155,10 +172,10 @@ std::string fault_of(const Setting& setting, const std::string& text) {
       setting.member);
 }
 
-void add_train_flags(CLI::App& app, TrainSettings& s) {
+void add_train_flags(CLI::App& app, TrainSettings& s, const std::vector<std::string>& only) {
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   for (const Setting& setting : all_settings()) {
-    if (!*setting.group) continue;
+    if (!*setting.group || (!only.empty() && std::ranges::count(only, setting.name) == 0)) continue;
     const std::string flag = std::string("--") + setting.name;
     std::visit(
         [&]<class T>(T TrainSettings::*member) {
@@ -268,22 +285,21 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
   if (s.output.empty()) fail(Exit::usage, "--output is missing: name a new folder for the run");
   const bool lists = !s.train.empty() || !s.train_lst.empty();
   if (s.data.empty() == !lists)
-    fail(
-        Exit::usage,
-        "give either --data DIR, or --train DIR --train_lst F --validation DIR --validation_lst F");
-  if (lists && (s.train.empty() || s.train_lst.empty() || s.validation.empty() ||
-                s.validation_lst.empty())) {
     fail(Exit::usage,
-         "--train, --train_lst, --validation and --validation_lst go together; one is missing");
-  }
-  if (s.test.empty() != s.test_lst.empty())
-    fail(Exit::usage, "--test and --test_lst go together; one is missing");
+         "give either --data DIR, or --train F.rec --validation F.rec, or --train DIR --train_lst "
+         "F --validation DIR --validation_lst F");
+  if (lists && (s.train.empty() || s.validation.empty()))
+    fail(Exit::usage, "--train and --validation go together; one is missing");
+  if ((s.validation.empty() && !s.validation_lst.empty()) ||
+      (s.test.empty() && !s.test_lst.empty()))
+    fail(Exit::usage, "--validation_lst and --test_lst go with --validation and --test");
   if (s.split == "official" && s.lists.empty() && !lists)
     s.lists = s.data;  // where the NIH's download has them
 
   // A resumed run may be started from anywhere.
-  for (std::string* path : {&s.data, &s.lists, &s.train, &s.train_lst, &s.validation,
-                            &s.validation_lst, &s.test, &s.test_lst, &s.init, &s.conv_table}) {
+  for (std::string* path :
+       {&s.data, &s.lists, &s.train, &s.train_lst, &s.validation, &s.validation_lst, &s.test,
+        &s.test_lst, &s.init, &s.pretrained, &s.model_channel, &s.conv_table}) {
     if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
   }
   if (!s.conv_table.empty() && !std::filesystem::exists(s.conv_table))
@@ -312,6 +328,19 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
   }
   for (const float v : parse_numbers("--mean", s.mean, 3)) {
     if (v < 0 || v > 255) fail(Exit::usage, "--mean {}: each number is from 0 to 255", s.mean);
+  }
+  const AugmentationType type = augmentation_type(s.augmentation_type);
+  const auto idle = [&](const char* name, bool given, AugmentationType needed) {
+    if (given && type < needed)
+      notes->push_back(
+          fmt::format("--{} has no effect with --augmentation_type {}", name, s.augmentation_type));
+  };
+  idle("mirror 0", !s.mirror, AugmentationType::crop);
+  idle("gray_jitter 0", !s.gray_jitter, AugmentationType::crop_color);
+  idle("border", s.border != TrainSettings().border, AugmentationType::crop_color_transform);
+  if (!s.gray_jitter && shape.channels == 1) {
+    notes->push_back("--gray_jitter 0 has no effect: a network of 1 channel sees no tint");
+    s.gray_jitter = true;
   }
   if (s.threads == 0) s.threads = std::max(1u, std::thread::hardware_concurrency());
 

@@ -18,12 +18,20 @@ Tensor Parameters::add_buffer(Context& ctx, std::string name, Shape shape) {
 void Parameters::make_gradients(Context& ctx, bool like_masters) {
   for (Parameter& p : parameters) {
     const Tensor& like = like_masters ? p.value : p.read();
-    if (!p.gradient) p.gradient = ctx.persistent(p.value.shape(), like.dtype());
+    if (!p.gradient && p.rate_factor != 0)
+      p.gradient = ctx.persistent(p.value.shape(), like.dtype());
   }
 }
 
+std::vector<const Parameter*> Parameters::learning() const {
+  std::vector<const Parameter*> all;
+  for (const Parameter& p : parameters)
+    if (p.rate_factor != 0) all.push_back(&p);
+  return all;
+}
+
 void Parameters::watch(Tape& tape, bool add) const {
-  for (const Parameter& p : parameters) tape.watch(p.read(), p.gradient, add);
+  for (const Parameter* p : learning()) tape.watch(p->read(), p->gradient, add);
 }
 
 void Parameters::write_working(Context& ctx) const {
