@@ -53,6 +53,7 @@ Trainer::Trainer(const TrainSettings& settings, const TrainData& data, const Bac
   if (!dry && !settings.init.empty()) {
     fmt::print("{}\n", load_weights(ctx_, model_.parameters(), settings.init).text);
   }
+  model_.fine_tune(settings.freeze_stages, settings.backbone_lr_factor);
   model_.parameters().make_gradients(ctx_);
   optimizer_ =
       std::make_unique<Optimizer>(ctx_, model_.parameters(),
