@@ -7,6 +7,7 @@
 #include "data/text.h"
 #include "engine/error.h"
 #include "engine/precision.h"
+#include "models/resnet.h"
 
 namespace pneuma {
 
@@ -29,15 +30,18 @@ const std::vector<Setting>& all_settings() {
       {"test_lst", &S::test_lst, "Data", "Their .lst file"},
       {"output", &S::output, "Data", "Folder for everything the run leaves; new or empty"},
 
-      {"num_layers", &S::num_layers, "Network", "Depth of the ResNet", 0, 0,
+      {"num_layers", &S::num_layers, "Network",
+       "Depth of the ResNet; from 20 on the second list: for images of about 32x32", 0, 0,
        "18|34|50|101|152|200|20|32|44|56|110"},
       {"base_width", &S::base_width, ""},
-      {"arch", &S::arch, "Network", "v1.5: torchvision's; v2 (pre-activation), v1: MXNet's", 0, 0,
+      {"arch", &S::arch, "Network",
+       "v1.5: torchvision's ResNet; v2, v1: MXNet's, with and without pre-activation", 0, 0,
        "v1.5|v2|v1"},
       {"num_classes", &S::num_classes, "Network", "Outputs; 0: as many as the data has", 0, 10000},
       {"image_shape", &S::image_shape, "Network", "channels,height,width that the network sees"},
-      {"mean", &S::mean, "Network", "Subtracted from each channel, in 0..255: r,g,b"},
-      {"std", &S::std, "Network", "Divides each channel, in 0..255: r,g,b"},
+      {"mean", &S::mean, "Network",
+       "Subtracted from each channel, in 0..255: r,g,b (default ImageNet's; 0 with --arch v2)"},
+      {"std", &S::std, "Network", "Divides each channel, likewise (1 with --arch v2)"},
       {"init", &S::init, "Network",
        "Start from these weights: .safetensors of a ResNet, or MXNet's .params"},
       {"use_pretrained_model", &S::use_pretrained_model, "Network",
@@ -45,6 +49,11 @@ const std::vector<Setting>& all_settings() {
       {"pretrained", &S::pretrained, "Network", "The same as --init"},
       {"model_channel", &S::model_channel, "Network",
        "Train on: a model of ours, model.tar.gz, or its folder"},
+
+      {"freeze_stages", &S::freeze_stages, "Network",
+       "1: the stem keeps its weights and statistics; 2: the first stage, too; ...", 0, 5},
+      {"backbone_lr_factor", &S::backbone_lr_factor, "Network",
+       "All but the last layer learns at so much of the rate", 1e-6, 1e6},
 
       {"resize", &S::resize, "Training",
        "Shorter side before the crop, or none (default 256 with 224x224, else none)"},
@@ -205,8 +214,6 @@ ImageShape parse_image_shape(const std::string& text) {
     }
   }
   if (n[0] != 1 && n[0] != 3) fail(Exit::usage, "--image_shape {}: channels are 1 or 3", text);
-  if (n[1] < 32 || n[2] < 32)
-    fail(Exit::usage, "--image_shape {}: the network needs at least 32x32", text);
   return {int(n[0]), int(n[1]), int(n[2])};
 }
 
@@ -282,6 +289,19 @@ std::vector<int64_t> parse_epochs(const std::string& flag, const std::string& te
 
 void resolve(TrainSettings& s, std::vector<std::string>* notes) {
   const ImageShape shape = parse_image_shape(s.image_shape);
+  const Arch arch = arch_named(s.arch);
+  const bool small = !plan_of({.num_layers = s.num_layers, .arch = arch}).stem_pool;
+  const auto [least, most] = std::minmax(shape.height, shape.width);
+  const int needed = small ? 8 : 32;
+  if (least < needed)
+    fail(Exit::usage, "--image_shape {}: ResNet-{} needs at least {}x{}", s.image_shape,
+         s.num_layers, needed, needed);
+  if (small && most > 64)
+    notes->push_back(fmt::format(
+        "--num_layers {} is a network for images of about 32x32; it takes --image_shape {} as well",
+        s.num_layers, s.image_shape));
+  if (s.mean.empty()) s.mean = arch == Arch::v2 ? "0,0,0" : "123.675,116.28,103.53";
+  if (s.std.empty()) s.std = arch == Arch::v2 ? "1,1,1" : "58.395,57.12,57.375";
   if (s.output.empty()) fail(Exit::usage, "--output is missing: name a new folder for the run");
   const bool lists = !s.train.empty() || !s.train_lst.empty();
   if (s.data.empty() == !lists)

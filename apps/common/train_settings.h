@@ -53,9 +53,12 @@ struct TrainSettings {
   double loss_scale_start = 65536, loss_scale_growth = 2, loss_scale_backoff = 0.5,
          loss_scale_floor = 1;
   int64_t loss_scale_interval = 2000;
-  std::string mean = "123.675,116.28,103.53", std = "58.395,57.12,57.375";  // ImageNet's, in 0..255
-  std::string init, pretrained, model_channel;                              // start_weights.h
+  // In 0..255; "": ImageNet's, but 0 and 1 with arch v2, whose first layer normalises.
+  std::string mean, std;
+  std::string init, pretrained, model_channel;  // start_weights.h
   bool use_pretrained_model = false;
+  int freeze_stages = 0;
+  double backbone_lr_factor = 1;
   // The run.
   uint64_t seed = 1;
   bool shuffle = true;

@@ -66,6 +66,7 @@ Trainer::Trainer(const TrainSettings& settings, const TrainData& data, const Bac
     fmt::print("{}\n",
                load_pretrained(ctx_, model_, WeightFile(settings.init), info_.image_format()).text);
   }
+  model_.fine_tune(settings.freeze_stages, settings.backbone_lr_factor);
   model_.parameters().make_gradients(ctx_, settings.accumulate_steps > 1);
   optimizer_ =
       std::make_unique<Optimizer>(ctx_, model_.parameters(),
