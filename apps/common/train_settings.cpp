@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "data/augmentation.h"
 #include "data/text.h"
 #include "engine/error.h"
 #include "engine/precision.h"
@@ -49,9 +50,16 @@ const std::vector<Setting>& all_settings() {
        "Shorter side before the crop, or none (default 256 with 224x224, else none)"},
       {"resize_filter", &S::resize_filter, "Training", "How pictures shrink", 0, 0,
        "antialias|linear"},
-      {"augmentation_type", &S::augmentation_type, "Training", "crop: random crop and mirror", 0, 0,
-       "none|crop"},
-      {"mirror", &S::mirror, "Training", "Whether --augmentation_type crop mirrors, too"},
+      {"augmentation_type", &S::augmentation_type, "Training",
+       "crop: random crop and mirror; color: and hue, saturation, lightness; transform: and "
+       "rotation, shear, aspect ratio",
+       0, 0, "none|crop|crop_color|crop_color_transform"},
+      {"mirror", &S::mirror, "Training",
+       "Whether augmentation mirrors, too; 0 where left and right matter (the heart)"},
+      {"gray_jitter", &S::gray_jitter, "Training",
+       "crop_color...: gray pictures stay gray, lightness alone moves; 0: tinted, as in MXNet"},
+      {"border", &S::border, "Training",
+       "crop_color_transform: level (0..255) outside the turned picture", 0, 255},
       {"mini_batch_size", &S::mini_batch_size, "Training", "Images a step", 1, 65536},
       {"epochs", &S::epochs, "Training", "Passes over the training images", 1, kMost},
       {"learning_rate", &S::learning_rate, "Training", "Of every step, or where a schedule starts",
@@ -164,10 +172,10 @@ std::string fault_of(const Setting& setting, const std::string& text) {
       setting.member);
 }
 
-void add_train_flags(CLI::App& app, TrainSettings& s) {
+void add_train_flags(CLI::App& app, TrainSettings& s, const std::vector<std::string>& only) {
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   for (const Setting& setting : all_settings()) {
-    if (!*setting.group) continue;
+    if (!*setting.group || (!only.empty() && std::ranges::count(only, setting.name) == 0)) continue;
     const std::string flag = std::string("--") + setting.name;
     std::visit(
         [&]<class T>(T TrainSettings::*member) {
@@ -263,7 +271,7 @@ std::vector<int64_t> parse_epochs(const std::string& flag, const std::string& te
   std::vector<int64_t> epochs;
   for (const std::string_view field : split_fields(text, ',')) {
     const auto epoch = parse_number<int64_t>(trim(field));
-    if (!epoch || *epoch < 1 || (!epochs.empty() && *epoch <= epochs.back())) {
+    if (!epoch || *epoch < 1 || *epoch > 1 << 24 || (!epochs.empty() && *epoch <= epochs.back())) {
       fail(Exit::usage, "{} '{}': rising numbers of epochs with commas are needed, like 10,20",
            flag, printable(text));
     }
@@ -321,6 +329,19 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
   for (const float v : parse_numbers("--mean", s.mean, 3)) {
     if (v < 0 || v > 255) fail(Exit::usage, "--mean {}: each number is from 0 to 255", s.mean);
   }
+  const AugmentationType type = augmentation_type(s.augmentation_type);
+  const auto idle = [&](const char* name, bool given, AugmentationType needed) {
+    if (given && type < needed)
+      notes->push_back(
+          fmt::format("--{} has no effect with --augmentation_type {}", name, s.augmentation_type));
+  };
+  idle("mirror 0", !s.mirror, AugmentationType::crop);
+  idle("gray_jitter 0", !s.gray_jitter, AugmentationType::crop_color);
+  idle("border", s.border != TrainSettings().border, AugmentationType::crop_color_transform);
+  if (!s.gray_jitter && shape.channels == 1) {
+    notes->push_back("--gray_jitter 0 has no effect: a network of 1 channel sees no tint");
+    s.gray_jitter = true;
+  }
   if (s.threads == 0) s.threads = std::max(1u, std::thread::hardware_concurrency());
 
   const Precision& precision = precision_named(s.precision_dtype);
@@ -356,6 +377,21 @@ ScalerPolicy scaler_of(const TrainSettings& s) {
           s.loss_scale_backoff,
           s.loss_scale_floor,
           s.loss_scale_interval};
+}
+
+Schedule schedule_of(const TrainSettings& s, int64_t steps_per_epoch) {
+  Schedule schedule{.kind = schedule_named(s.lr_scheduler),
+                    .learning_rate = s.learning_rate,
+                    .factor = s.lr_scheduler_factor,
+                    .warmup = s.warmup_steps,
+                    .total = steps_per_epoch * s.epochs};
+  if (schedule.kind == ScheduleKind::step) {
+    for (const int64_t epoch : parse_epochs("--lr_scheduler_step", s.lr_scheduler_step))
+      schedule.steps.push_back(epoch * steps_per_epoch);
+  }
+  if (s.warmup_epochs > 0)
+    schedule.warmup = std::llround(s.warmup_epochs * double(steps_per_epoch));
+  return schedule;
 }
 
 std::string text_of(const TrainSettings& s) {
