@@ -45,7 +45,22 @@ const std::vector<Setting>& all_settings() {
       {"mirror", &S::mirror, "Training", "Whether --augmentation_type crop mirrors, too"},
       {"mini_batch_size", &S::mini_batch_size, "Training", "Images a step", 1, 65536},
       {"epochs", &S::epochs, "Training", "Passes over the training images", 1, kMost},
-      {"learning_rate", &S::learning_rate, "Training", "Of every step", 0, 1},
+      {"learning_rate", &S::learning_rate, "Training", "Of every step, or where a schedule starts",
+       0, 1},
+      {"lr_scheduler", &S::lr_scheduler, "Training",
+       "step: times a factor at epochs; cosine: to 0 at the last epoch's end (default step with "
+       "--lr_scheduler_step, else constant)",
+       0, 0, "constant|step|cosine"},
+      {"lr_scheduler_step", &S::lr_scheduler_step, "Training",
+       "step: epochs done until each change, like 10,20"},
+      {"lr_scheduler_factor", &S::lr_scheduler_factor, "Training", "step: the factor", 0, 1},
+      {"warmup_epochs", &S::warmup_epochs, "Training", "Linear rise to --learning_rate; 0: none", 0,
+       kMost},
+      {"warmup_steps", &S::warmup_steps, "Training", "The same, in steps", 0, kMostSteps},
+      {"clip_gradient_norm", &S::clip_gradient_norm, "Training",
+       "Longer gradients are shortened to this; 0: none", 0, 1e12},
+      {"accumulate_steps", &S::accumulate_steps, "Training",
+       "Parts that a mini batch is run in, to save memory; batch norm sees the parts", 1, 65536},
       {"optimizer", &S::optimizer, "Training", "Update rule", 0, 0, "sgd|nag|adam|rmsprop"},
       {"momentum", &S::momentum, "Training", "sgd, nag", 0, 1},
       {"weight_decay", &S::weight_decay, "Training", "sgd, nag", 0, 1},
@@ -57,6 +72,20 @@ const std::vector<Setting>& all_settings() {
        "Several findings an image; 0: one class an image"},
       {"use_weighted_loss", &S::use_weighted_loss, "Training",
        "Weigh each finding's positives by N/N_l"},
+      {"weighted_loss_mode", &S::weighted_loss_mode, "Training",
+       "class: the weight is on both terms of the finding", 0, 0, "positive|class"},
+      {"top_k", &S::top_k, "Training", "With --multi_label 0: accuracy in the best K, too; 0: none",
+       0, 10000},
+      {"early_stopping", &S::early_stopping, "Training",
+       "End when --select_by's measure no longer improves"},
+      {"early_stopping_min_epochs", &S::early_stopping_min_epochs, "Training",
+       "Never before so many epochs", 1, kMost},
+      {"early_stopping_patience", &S::early_stopping_patience, "Training",
+       "Epochs in a row without improvement", 1, kMost},
+      {"early_stopping_tolerance", &S::early_stopping_tolerance, "Training",
+       "Improvement to count, relative to the best", 0, 1},
+      {"checkpoint_frequency", &S::checkpoint_frequency, "Training",
+       "Epochs between kept checkpoints; 0: the best alone", 0, kMost},
       {"select_by", &S::select_by, "Training", "What the best checkpoint is best in", 0, 0,
        "macro_auc|accuracy|loss"},
       {"precision_dtype", &S::precision_dtype, "Training",
@@ -177,6 +206,63 @@ std::vector<float> parse_numbers(const std::string& flag, const std::string& tex
   return numbers;
 }
 
+namespace {
+
+// What goes with what in the loop itself: rates, parts, the end.
+void resolve_loop(TrainSettings& s, std::vector<std::string>* notes) {
+  const nlohmann::json given = s, usual = TrainSettings();
+  const auto ignored = [&](const std::string& prefix, const std::string& why) {
+    for (const auto& [name, value] : given.items()) {
+      if (name.starts_with(prefix) && value != usual[name])
+        notes->push_back(fmt::format("--{} has no effect: {}", name, why));
+    }
+  };
+  if (s.loss_scale != "dynamic") ignored("loss_scale_", "--loss_scale " + s.loss_scale);
+  if (s.lr_scheduler.empty()) s.lr_scheduler = s.lr_scheduler_step.empty() ? "constant" : "step";
+  if (s.lr_scheduler != "step") {
+    const std::string why = "--lr_scheduler is " + s.lr_scheduler;
+    ignored("lr_scheduler_step", why);
+    ignored("lr_scheduler_factor", why);
+  } else if (parse_epochs("--lr_scheduler_step", s.lr_scheduler_step).back() >= s.epochs) {
+    notes->push_back(fmt::format("--lr_scheduler_step {} goes beyond the {} epochs",
+                                 s.lr_scheduler_step, s.epochs));
+  }
+  if (s.warmup_epochs > 0 && s.warmup_steps > 0)
+    fail(Exit::usage, "--warmup_epochs and --warmup_steps say the same thing; give one");
+  if (s.lr_scheduler == "cosine" && s.max_steps > 0)
+    notes->push_back(
+        "--lr_scheduler cosine ends with --epochs, also where --max_steps ends before");
+  if (s.mini_batch_size % s.accumulate_steps != 0) {
+    fail(Exit::usage,
+         "--mini_batch_size {} cannot be run in {} equal parts (--accumulate_steps); give a "
+         "multiple",
+         s.mini_batch_size, s.accumulate_steps);
+  }
+  if (!s.use_weighted_loss) ignored("weighted_loss_mode", "--use_weighted_loss is 0");
+  if (!s.early_stopping) ignored("early_stopping_", "--early_stopping is 0");
+  if (s.multi_label) ignored("top_k", "--multi_label is 1");
+  if (s.top_k == 1 || (s.top_k > 0 && !s.multi_label && s.top_k > s.num_classes)) {
+    fail(Exit::usage, "--top_k {}: a number from 2 to --num_classes {}, or 0 for none", s.top_k,
+         s.num_classes);
+  }
+  if (s.multi_label) s.top_k = 0;
+}
+
+}  // namespace
+
+std::vector<int64_t> parse_epochs(const std::string& flag, const std::string& text) {
+  std::vector<int64_t> epochs;
+  for (const std::string_view field : split_fields(text, ',')) {
+    const auto epoch = parse_number<int64_t>(trim(field));
+    if (!epoch || *epoch < 1 || (!epochs.empty() && *epoch <= epochs.back())) {
+      fail(Exit::usage, "{} '{}': rising numbers of epochs with commas are needed, like 10,20",
+           flag, printable(text));
+    }
+    epochs.push_back(*epoch);
+  }
+  return epochs;
+}
+
 void resolve(TrainSettings& s, std::vector<std::string>* notes) {
   const ImageShape shape = parse_image_shape(s.image_shape);
   if (s.output.empty()) fail(Exit::usage, "--output is missing: name a new folder for the run");
@@ -238,17 +324,13 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
   if (s.loss_scale == "dynamic" && s.loss_scale_start < s.loss_scale_floor)
     fail(Exit::usage, "--loss_scale_start {} is below --loss_scale_floor {}", s.loss_scale_start,
          s.loss_scale_floor);
-  const nlohmann::json given = s, usual = TrainSettings();
-  for (const auto& [name, value] : given.items()) {
-    if (name.starts_with("loss_scale_") && value != usual[name] && s.loss_scale != "dynamic")
-      notes->push_back(fmt::format("--{} has no effect: --loss_scale {}", name, s.loss_scale));
-  }
   if (s.use_weighted_loss && !s.multi_label)
     fail(Exit::usage, "--use_weighted_loss goes with --multi_label 1 only");
   if (!s.multi_label && s.num_classes == 0)
     fail(Exit::usage, "--multi_label 0 needs --num_classes");
   if (!s.multi_label && !s.data.empty())
     fail(Exit::usage, "--multi_label 0 needs lists (--train ...): NIH labels are several an image");
+  resolve_loop(s, notes);
   if (s.optimizer == "adam" || s.optimizer == "rmsprop") {
     if (s.weight_decay != 0 && s.weight_decay != TrainSettings().weight_decay) {
       notes->push_back(

@@ -30,7 +30,20 @@ struct TrainSettings {
   double learning_rate = 5e-4;
   std::string optimizer = "adam";
   double momentum = 0.9, weight_decay = 1e-4, beta_1 = 0.9, beta_2 = 0.999, eps = 1e-8, gamma = 0.9;
+  std::string lr_scheduler;       // "": step where lr_scheduler_step is given, else constant
+  std::string lr_scheduler_step;  // "10,20": epochs
+  double lr_scheduler_factor = 0.1;
+  double warmup_epochs = 0;
+  int64_t warmup_steps = 0;
+  double clip_gradient_norm = 0;  // 0: none
+  int accumulate_steps = 1;       // parts that a mini batch is run in
   bool multi_label = true, use_weighted_loss = false;
+  std::string weighted_loss_mode = "positive";
+  int top_k = 0;  // 0: none
+  bool early_stopping = false;
+  int early_stopping_min_epochs = 10, early_stopping_patience = 5;
+  double early_stopping_tolerance = 0;
+  int checkpoint_frequency = 1;  // epochs; 0: the best alone
   std::string augmentation_type = "none";
   bool mirror = true;  // with augmentation crop
   std::string precision_dtype = "float32";
@@ -84,11 +97,13 @@ ScalerPolicy scaler_of(const TrainSettings& settings);
 // "name value" lines, for people.
 std::string text_of(const TrainSettings& settings);
 
-// "c,h,w" and "r,g,b"; throw Exit::usage naming the flag.
+// "c,h,w" and "r,g,b"; both throw Exit::usage naming the flag.
 struct ImageShape {
   int channels, height, width;
 };
 ImageShape parse_image_shape(const std::string& text);
 std::vector<float> parse_numbers(const std::string& flag, const std::string& text, size_t count);
+// "10,20": whole numbers from 1, rising.
+std::vector<int64_t> parse_epochs(const std::string& flag, const std::string& text);
 
 }  // namespace pneuma
