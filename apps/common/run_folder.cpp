@@ -11,9 +11,9 @@ namespace pneuma {
 
 namespace fs = std::filesystem;
 
-RunFolder RunFolder::create(const fs::path& path) {
+RunFolder RunFolder::create(const fs::path& path, bool shared) {
   std::error_code error;
-  if (fs::exists(path, error) && !fs::is_empty(path, error)) {
+  if (!shared && fs::exists(path, error) && !fs::is_empty(path, error)) {
     fail(Exit::usage, "{0} is not empty; give another --output, or go on with it: --resume {0}",
          path.string());
   }

@@ -13,7 +13,8 @@ class RunFolder {
  public:
   // Makes the folder, or takes an empty one; one with files in it is refused (Exit::usage): it may
   // be somebody's.
-  static RunFolder create(const std::filesystem::path& path);
+  // With `shared` it may hold files: a container's folder, where a platform has its own.
+  static RunFolder create(const std::filesystem::path& path, bool shared = false);
   // A folder that holds settings.json. Throws Exit::usage.
   static RunFolder open(const std::filesystem::path& path);
 

@@ -29,7 +29,8 @@ const std::vector<Setting>& all_settings() {
       {"num_layers", &S::num_layers, "Network", "Depth of the ResNet", 0, 0, "18|34|50|101|152"},
       {"base_width", &S::base_width, ""},
       {"arch", &S::arch, ""},
-      {"num_classes", &S::num_classes, "Network", "Outputs; 0: as many as the data has", 0, 10000},
+      {"num_classes", &S::num_classes, "Network", "Outputs (default: as many as the data has)", 1,
+       10000},
       {"image_shape", &S::image_shape, "Network", "channels,height,width that the network sees"},
       {"mean", &S::mean, "Network", "Subtracted from each channel, in 0..255: r,g,b"},
       {"std", &S::std, "Network", "Divides each channel, in 0..255: r,g,b"},
@@ -44,6 +45,8 @@ const std::vector<Setting>& all_settings() {
        "none|crop"},
       {"mirror", &S::mirror, "Training", "Whether --augmentation_type crop mirrors, too"},
       {"mini_batch_size", &S::mini_batch_size, "Training", "Images a step", 1, 65536},
+      {"num_training_samples", &S::num_training_samples, "Training",
+       "How many training images there should be; another number of them is said", 1, kMostSteps},
       {"epochs", &S::epochs, "Training", "Passes over the training images", 1, kMost},
       {"learning_rate", &S::learning_rate, "Training", "Of every step, or where a schedule starts",
        0, 1},
@@ -111,6 +114,8 @@ const std::vector<Setting>& all_settings() {
       {"max_steps", &S::max_steps, "Run", "Stop after so many steps; 0: no limit", 0, kMostSteps},
       {"save_every", &S::save_every, "Run", "Steps between saved states; 0: an epoch", 0,
        kMostSteps},
+      {"kv_store", &S::kv_store, "Run", "How several hosts meet; without effect on one", 0, 0,
+       "dist_sync|dist_async"},
       {"device", &S::device, "Run", "auto, cpu, reference, cuda or host_cuda"},
       {"conv_table", &S::conv_table, "Run", "Convolutions' algorithms: a run's conv_table.txt"},
       {"threads", &S::threads, "Run", "Computing and decoding; 0: as many as the machine has", 0,
@@ -325,7 +330,8 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
     fail(Exit::usage, "--loss_scale_start {} is below --loss_scale_floor {}", s.loss_scale_start,
          s.loss_scale_floor);
   if (s.use_weighted_loss && !s.multi_label)
-    fail(Exit::usage, "--use_weighted_loss goes with --multi_label 1 only");
+    notes->push_back("--use_weighted_loss has no effect: --multi_label is 0");
+  s.use_weighted_loss = s.use_weighted_loss && s.multi_label;
   if (!s.multi_label && s.num_classes == 0)
     fail(Exit::usage, "--multi_label 0 needs --num_classes");
   if (!s.multi_label && !s.data.empty())

@@ -22,6 +22,8 @@ struct TrainSettings {
   int base_width = 64;  // channels of the first stage; no flag, small in tests
   std::string arch = "v1.5";
   int num_classes = 0;  // 0: as the data has them
+  int64_t num_training_samples = 0;  // 0: not said
+  std::string kv_store;              // of several hosts; "": none
   std::string image_shape = "3,224,224";
   std::string resize;  // "", "none" or a number; "" becomes 256 with 224x224, else none
   std::string resize_filter = "antialias";

@@ -88,7 +88,8 @@ void Container::check_hosts() const {
 // Whether the images come from .rec files, by the content types or else by what is there.
 bool Container::reads_records(std::vector<std::string>* notes) const {
   std::set<std::string> types;
-  for (const auto& [name, channel] : read_config("inputdataconfig.json").items()) {
+  const Json channels = read_config("inputdataconfig.json");
+  for (const auto& [name, channel] : channels.items()) {
     if (std::ranges::find(kChannels, name) == kChannels.end()) {
       const std::string near = nearest(name, kChannels);
       notes->push_back(fmt::format("channel {} is not known and is ignored{}", printable(name),
@@ -153,6 +154,16 @@ void Container::read_channels(TrainSettings& s, std::vector<std::string>* notes)
 void Container::find_weights(TrainSettings& s, std::vector<std::string>* notes) const {
   std::error_code error;
   (void)s, (void)notes;
+}
+
+void Container::store_model(const RunFolder& run, int64_t best_epoch, bool every,
+                            const Backend& backend, int batch) {
+  (void)every, (void)backend, (void)batch;
+  if (!stored_.insert(best_epoch).second) return;
+  std::error_code error;
+  fs::create_directories(model(), error);
+  write_file_atomically(model() / "model.safetensors", read_file(run.best(), SIZE_MAX));
+  fmt::print("Saved checkpoint to \"{}\"\n", (model() / "model.safetensors").string());
 }
 
 void Container::store_failure(const std::string& sentence) const noexcept {
