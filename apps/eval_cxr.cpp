@@ -1,5 +1,5 @@
 // Evaluates a model file: the AUC of each finding on a set of the split it was trained with, or on
-// listed images.
+// listed images or records.
 #include "apps/common/device.h"
 #include "apps/common/evaluate.h"
 #include "apps/common/train_data.h"
@@ -29,8 +29,7 @@ Dataset set_of_split(const Settings& s, const ModelInfo& info) {
   }
   if (info.split_method.empty()) {
     fail(Exit::usage,
-         "{} was trained on lists, not on a split; use --images DIR --lst F, or --set all",
-         s.model);
+         "{} was trained on lists or records, not on a split; use --images, or --set all", s.model);
   }
   const Split split = make_split(rows, split_method(info.split_method), info.split_seed,
                                  s.lists.empty() ? s.data : s.lists);
@@ -48,12 +47,13 @@ Dataset set_of_split(const Settings& s, const ModelInfo& info) {
 }
 
 void evaluate(const Settings& s) {
-  if (s.data.empty() == s.images.empty() || s.images.empty() != s.lst.empty()) {
-    fail(Exit::usage, "give either --data DIR (and --set), or --images DIR --lst F");
+  if (s.data.empty() == s.images.empty() || (s.images.empty() && !s.lst.empty())) {
+    fail(Exit::usage,
+         "give either --data DIR (and --set), or --images F.rec, or --images DIR --lst F");
   }
   const ModelInfo info = read_model_info(s.model);
   const int classes = info.network.num_classes;
-  Dataset dataset = s.data.empty() ? dataset_of_list(s.images, s.lst, classes, info.multi_label)
+  Dataset dataset = s.data.empty() ? dataset_of_files(s.images, s.lst, classes, info.multi_label)
                                    : set_of_split(s, info);
   if (dataset.num_classes != classes) {
     fail(Exit::data, "{} has {} outputs, but the images have {} labels", s.model, classes,
@@ -116,8 +116,8 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"train", "validation", "test", "all"}));
   app.add_option("--lists", s.lists,
                  "Folder of the NIH's two lists, if the split is official (default: --data)");
-  app.add_option("--images", s.images, "Folder of listed images, instead of --data");
-  app.add_option("--lst", s.lst, "Their .lst file");
+  app.add_option("--images", s.images, "Instead of --data: a folder of listed images, or a .rec");
+  app.add_option("--lst", s.lst, "Their .lst file; with a .rec only where that lacks labels");
   app.add_option("--output", s.output, "Folder for predictions.csv, auc.json, report.html")
       ->required();
   app.add_option("--mini_batch_size", s.mini_batch_size, "Images a step")

@@ -1,5 +1,5 @@
-// Prepares data for training: splits a label file by patient, writes lists, makes synthetic
-// radiographs, and checks files.
+// Prepares data for training: splits a label file by patient, writes lists and records, makes
+// synthetic radiographs, and checks files.
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "apps/common/cli.h"
+#include "apps/common/record_command.h"
 #include "data/lst.h"
 #include "data/nih_labels.h"
 #include "data/phantom/phantom.h"
@@ -23,7 +24,7 @@ namespace {
 using namespace pneuma;
 
 struct Settings {
-  std::string labels, split = "patient", lists, output, csv;
+  std::string labels, split = "patient", lists, output, csv, root;
   uint64_t seed = 1;
   int patients = 0, size = 256;
   std::vector<std::filesystem::path> paths;
@@ -66,25 +67,27 @@ void run_phantoms(const Settings& s) {
 
 // Faults first, then warnings; a fault is exit 3.
 void run_verify(const Settings& s) {
-  int64_t files = 0;
-  std::vector<Fault> found = verify_images(s.paths, s.threads, [&](int64_t done, int64_t total) {
-    files = total;
+  int64_t images = 0;
+  const auto progress = [&](int64_t done, int64_t total) {
+    images = total;
     show_progress(done, total);
-  });
+  };
+  std::vector<Fault> found = verify_images(s.paths, s.threads, progress, s.root);
   std::stable_partition(found.begin(), found.end(), [](const Fault& f) { return !f.warning; });
   const auto faults =
       std::count_if(found.begin(), found.end(), [](const Fault& f) { return !f.warning; });
   for (const Fault& f : found) fmt::print("{}: {}\n", f.warning ? "warning" : "fault", f.reason);
-  fmt::print("files: {}, faults: {}, warnings: {}\n", files, faults,
+  fmt::print("images: {}, faults: {}, warnings: {}\n", images, faults,
              int64_t(found.size()) - faults);
-  if (faults) fail(Exit::data, "{} of {} files cannot be used; the list says why", faults, files);
+  if (faults) fail(Exit::data, "{} faults in {} images; the list says why", faults, images);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Prepares chest X-rays for training: splits, lists, synthetic data, checks.",
-               "prepare_cxr");
+  CLI::App app(
+      "Prepares chest X-rays for training: splits, lists, records, synthetic data, checks.",
+      "prepare_cxr");
   app.require_subcommand(1);
   Settings s;
 
@@ -103,6 +106,8 @@ int main(int argc, char** argv) {
   list->add_option("--csv", s.csv, "traindata.csv, or any NIH label file")->required();
   list->add_option("--output", s.output, "the .lst")->required();
 
+  const std::function<void()> record = add_record_command(app, show_progress);
+
   CLI::App* phantoms =
       app.add_subcommand("phantoms", "Draw synthetic radiographs in the NIH's layout");
   phantoms->add_option("--output", s.output, "an empty or new folder")->required();
@@ -120,12 +125,15 @@ int main(int argc, char** argv) {
       ->capture_default_str();
 
   CLI::App* verify = app.add_subcommand("verify", "Decode every image and list the faults");
-  verify->add_option("paths", s.paths, "images, or folders of images")->required();
+  verify->add_option("paths", s.paths, "images, .lst, .rec (with its .idx), or folders")
+      ->required();
+  verify->add_option("--root", s.root, "folder of a .lst's images (default: the list's)");
   verify->add_option("--threads", s.threads)->check(cli::in_range(1, 1024))->capture_default_str();
 
   return cli::run(app, argc, argv, [&] {
     if (*split) run_split(s);
     if (*list) run_list(s);
+    record();
     if (*phantoms) run_phantoms(s);
     if (*verify) run_verify(s);
   });

@@ -71,7 +71,9 @@ void check_same_split(const RunFolder& folder, const TrainData& data) {
   if (data.split_json.empty() || !std::filesystem::exists(folder.file("split.json"))) return;
   if (read_file(folder.file("split.json"), 1 << 24) != data.split_json)
     fail(Exit::data,
-         "{}: the data now give another split than this run began with; restore the label file",
+         "{}: the data now give another split than this run began with; restore the label file or "
+         "the "
+         "records",
          folder.file("split.json").string());
 }
 

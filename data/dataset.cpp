@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "data/lst.h"
+#include "data/record/image_records.h"
 #include "data/text.h"
 #include "engine/error.h"
 
@@ -50,21 +51,35 @@ class Missing {  // counts images that are not there and keeps the first names
   std::string names_;
 };
 
-void check_labels(const ListEntry& entry, int num_classes, bool multi_label, const fs::path& list,
-                  size_t number) {
-  for (const float label : entry.labels) {
+}  // namespace
+
+Image read_image(const Dataset& dataset, size_t i) {
+  const std::string& path = dataset.samples[i].path;
+  return dataset.records ? dataset.records->image(i, (dataset.root / path).string())
+                         : read_image(dataset.root, path);
+}
+
+void check_labels(const std::vector<float>& labels, int num_classes, bool multi_label,
+                  const std::string& where) {
+  for (const float label : labels) {
     const bool good = multi_label
                           ? label == 0 || label == 1
                           : label >= 0 && label < float(num_classes) && label == float(int(label));
     if (!good)
-      fail(Exit::data, "{}: label {} of image {} ({}) is not {}; correct the list", list.string(),
-           label, number + 1, printable(entry.path),
+      fail(Exit::data, "{}: label {} is not {}; correct it{}", where, label,
            multi_label ? std::string("0 or 1")
-                       : fmt::format("a class from 0 to {}", num_classes - 1));
+                       : fmt::format("a class from 0 to {}", num_classes - 1),
+           multi_label && labels.size() == 1 ? ", or give --multi_label 0 and --num_classes" : "");
   }
 }
 
-}  // namespace
+void name_classes(Dataset& dataset, int num_classes) {
+  dataset.num_classes = num_classes;
+  if (num_classes == int(kFindingCount))
+    dataset.findings.assign(kFindings.begin(), kFindings.end());
+  else
+    for (int i = 0; i < num_classes; ++i) dataset.findings.push_back(fmt::format("class_{}", i));
+}
 
 Dataset dataset_of_rows(const fs::path& root, const std::vector<LabelRow>& rows,
                         const std::vector<size_t>& chosen) {
@@ -92,15 +107,14 @@ Dataset dataset_of_list(const fs::path& root, const fs::path& list, int num_clas
                         bool multi_label) {
   std::vector<ListEntry> entries = read_list(list, multi_label ? size_t(num_classes) : 1);
   if (multi_label) num_classes = int(entries[0].labels.size());
-  Dataset dataset{.root = root, .num_classes = num_classes};
-  if (num_classes == int(kFindingCount))
-    dataset.findings.assign(kFindings.begin(), kFindings.end());
-  else
-    for (int i = 0; i < num_classes; ++i) dataset.findings.push_back(fmt::format("class_{}", i));
+  Dataset dataset{.root = root};
+  name_classes(dataset, num_classes);
   Missing missing;
   std::error_code error;
   for (ListEntry& entry : entries) {
-    check_labels(entry, num_classes, multi_label, list, dataset.samples.size());
+    check_labels(entry.labels, num_classes, multi_label,
+                 fmt::format("{}: image {} ({})", list.string(), dataset.samples.size() + 1,
+                             printable(entry.path)));
     if (!fs::is_regular_file(root / entry.path, error)) missing.add(entry.path);
     const std::optional<int64_t> patient = patient_of_name(entry.path);
     dataset.samples.push_back({.path = entry.path,

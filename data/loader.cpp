@@ -6,9 +6,7 @@
 #include <algorithm>
 #include <chrono>
 
-#include "data/image.h"
 #include "engine/error.h"
-#include "engine/random.h"
 
 namespace pneuma {
 
@@ -85,7 +83,7 @@ std::shared_ptr<const Image> Loader::load_image(int64_t sample) {
     if (const auto found = cache_.find(sample); found != cache_.end()) return found->second;
   }
   const std::string& path = dataset_.samples[size_t(sample)].path;
-  Image image = read_image(dataset_.root, path);
+  Image image = read_image(dataset_, size_t(sample));
   if (settings_.resize) image = resize_shorter_side(image, settings_.resize, settings_.filter);
   if (image.height < settings_.height || image.width < settings_.width) {
     fail(Exit::data,
@@ -133,15 +131,12 @@ void Loader::fill(Batch& batch, const std::vector<Loaded>& all) const {
   for (const Loaded& l : all) {
     if (!l.image) continue;
     const Image& image = *l.image;
-    AugmentItem item{
-        int64_t(batch.pixels.size()), image.height, image.width, image.channels, 0, 0, 0};
-    const int32_t room_y = image.height - settings_.height, room_x = image.width - settings_.width;
-    Random random(settings_.seed, Purpose::augment, uint32_t(batch.epoch), uint32_t(l.sample));
-    item.crop_y = settings_.random_crop ? int32_t(random.below(uint32_t(room_y) + 1)) : room_y / 2;
-    item.crop_x = settings_.random_crop ? int32_t(random.below(uint32_t(room_x) + 1)) : room_x / 2;
-    item.mirror = settings_.mirror && random.below(2);
+    const Augmentation drawn =
+        draw(settings_.augmentation, image, settings_.height, settings_.width,
+             Random(settings_.seed, Purpose::augment, uint32_t(batch.epoch), uint32_t(l.sample)));
+    batch.items.push_back(
+        item_of(drawn, settings_.augmentation, image, int64_t(batch.pixels.size())));
     batch.pixels.insert(batch.pixels.end(), image.pixels.begin(), image.pixels.end());
-    batch.items.push_back(item);
     batch.samples.push_back(l.sample);
     const auto& labels = dataset_.samples[size_t(l.sample)].labels;
     batch.labels.insert(batch.labels.end(), labels.begin(), labels.end());

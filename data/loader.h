@@ -10,10 +10,10 @@
 #include <optional>
 #include <thread>
 
+#include "data/augmentation.h"
 #include "data/dataset.h"
 #include "data/resize.h"
 #include "data/sampler.h"
-#include "kernels/kernels.h"
 
 namespace pneuma {
 
@@ -23,7 +23,7 @@ struct LoaderSettings {
   int height = 224, width = 224;  // of the window that is cut
   int resize = 0;                 // shorter side before the cut; 0: as decoded
   ResizeFilter filter = ResizeFilter::antialias;
-  bool random_crop = false, mirror = false;  // else the centre, as it is
+  AugmentationSettings augmentation;
   uint64_t seed = 0;
   int threads = 2;
   int prefetch = 3;        // batches ahead

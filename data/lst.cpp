@@ -7,37 +7,40 @@
 
 namespace pneuma {
 
+ListEntry parse_list_line(std::string_view line, const std::string& where, size_t label_count) {
+  const std::vector<std::string_view> fields = split_fields(line, '\t');
+  if (fields.size() < 3)
+    fail(Exit::data, "{}: {} fields where index, labels and path, each after a tab, are needed",
+         where, fields.size());
+  ListEntry entry;
+  const std::optional<int64_t> index = parse_number<int64_t>(trim(fields.front()));
+  if (!index)
+    fail(Exit::data, "{}: index '{}' is not a whole number; correct the list", where,
+         printable(fields.front()));
+  entry.index = *index;
+  if (label_count != 0 && fields.size() - 2 != label_count)
+    fail(Exit::data, "{}: {} labels where {} are needed; check num_classes and the list", where,
+         fields.size() - 2, label_count);
+  for (size_t i = 1; i + 1 < fields.size(); ++i) {
+    const std::optional<float> label = parse_number<float>(trim(fields[i]));
+    if (!label || !std::isfinite(*label))
+      fail(Exit::data, "{}: label '{}' is not a number; correct the list", where,
+           printable(fields[i]));
+    entry.labels.push_back(*label);
+  }
+  entry.path = trim(fields.back());
+  if (const char* fault = path_fault(entry.path))
+    fail(Exit::data, "{}: path '{}' {}; give it relative to the images' root folder", where,
+         printable(entry.path), fault);
+  return entry;
+}
+
 std::vector<ListEntry> read_list(const std::filesystem::path& file, size_t label_count) {
-  const std::string text = read_text(file);
   std::vector<ListEntry> entries;
-  for_each_line(text, [&](int64_t number, std::string_view line) {
-    const std::string where = fmt::format("{}:{}", file.string(), number);
-    const std::vector<std::string_view> fields = split_fields(line, '\t');
-    if (fields.size() < 3)
-      fail(Exit::data, "{}: {} fields where index, labels and path, each after a tab, are needed",
-           where, fields.size());
-    ListEntry entry;
-    const std::optional<int64_t> index = parse_number<int64_t>(trim(fields.front()));
-    if (!index)
-      fail(Exit::data, "{}: index '{}' is not a whole number; correct the list", where,
-           printable(fields.front()));
-    entry.index = *index;
-    if (label_count == 0) label_count = fields.size() - 2;
-    if (fields.size() - 2 != label_count)
-      fail(Exit::data, "{}: {} labels where {} are needed; check num_classes and the list", where,
-           fields.size() - 2, label_count);
-    for (size_t i = 1; i + 1 < fields.size(); ++i) {
-      const std::optional<float> label = parse_number<float>(trim(fields[i]));
-      if (!label || !std::isfinite(*label))
-        fail(Exit::data, "{}: label '{}' is not a number; correct the list", where,
-             printable(fields[i]));
-      entry.labels.push_back(*label);
-    }
-    entry.path = trim(fields.back());
-    if (const char* fault = path_fault(entry.path))
-      fail(Exit::data, "{}: path '{}' {}; give it relative to the images' root folder", where,
-           printable(entry.path), fault);
-    entries.push_back(std::move(entry));
+  for_each_line(read_text(file), [&](int64_t number, std::string_view line) {
+    entries.push_back(
+        parse_list_line(line, fmt::format("{}:{}", file.string(), number), label_count));
+    label_count = entries.back().labels.size();
   });
   if (entries.empty())
     fail(Exit::data, "{}: the list is empty; make it again (prepare_cxr list)", file.string());

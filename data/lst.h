@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "data/nih_labels.h"
@@ -18,9 +19,12 @@ struct ListEntry {
   std::string path;  // below the list's root; may hold blanks
 };
 
+// One line with `label_count` finite labels (0: any number from 1). Throws Exit::data with `where`
+// and remedy for a wrong label count, a malformed line, a path that leaves the root.
+ListEntry parse_list_line(std::string_view line, const std::string& where, size_t label_count);
+
 // Reads a list whose lines hold `label_count` finite labels each (0: as many as the first line).
-// Throws Exit::data with file:line and remedy for a wrong label count, a malformed line, a path
-// that leaves the root, an empty list.
+// Throws Exit::data with file:line for a bad line, and for an empty list.
 std::vector<ListEntry> read_list(const std::filesystem::path& file, size_t label_count = 0);
 
 std::string format_list(const std::vector<ListEntry>& entries);

@@ -116,6 +116,57 @@ Image resize_height(const Image& image, int height, const Weights& w) {
   return out;
 }
 
+// Output i of OpenCV's is a * input[first] + b * input[second], where a + b is about 2048.
+struct Taps {
+  int first, second;
+  int32_t a, b;
+};
+
+// Beyond the edge stands the edge's pixel: across with all the weight, down with both weights, each
+// rounded by itself.
+std::vector<Taps> opencv_taps(int in, int out, bool across) {
+  const double scale = 1.0 / (double(out) / in);
+  std::vector<Taps> taps;
+  for (int i = 0; i < out; ++i) {
+    const float at = float((i + 0.5) * scale - 0.5);
+    const int first = int(std::floor(at));
+    const float b = across && (first < 0 || first >= in - 1) ? 0 : at - float(first);
+    taps.push_back({std::clamp(first, 0, in - 1), std::clamp(first + 1, 0, in - 1),
+                    int32_t(std::lrint((1 - b) * 2048)), int32_t(std::lrint(b * 2048))});
+  }
+  return taps;
+}
+
+Image resize_as_opencv(const Image& image, int height, int width) {
+  const std::vector<Taps> across = opencv_taps(image.width, width, true);
+  const int channels = image.channels;
+  struct Row {
+    int y = -1;                 // of the input; none yet
+    std::vector<int32_t> sums;  // [W,C], the last bits of OpenCV's 11 behind the point cut off
+  } upper, lower;
+  const auto fill = [&](Row& row, int y) {
+    if (row.y == y) return;
+    row.y = y;
+    row.sums.clear();
+    const uint8_t* in = image.pixels.data() + int64_t{y} * image.width * channels;
+    for (const Taps& t : across)
+      for (int c = 0; c < channels; ++c)
+        row.sums.push_back((t.a * in[t.first * channels + c] + t.b * in[t.second * channels + c]) >>
+                           4);
+  };
+  Image out{height, width, channels, {}};
+  out.pixels.reserve(size_t(height) * width * channels);
+  for (const Taps& t : opencv_taps(image.height, height, false)) {
+    if (lower.y == t.first) std::swap(upper, lower);
+    fill(upper, t.first);
+    fill(lower, t.second);
+    for (size_t i = 0; i < upper.sums.size(); ++i)
+      out.pixels.push_back(
+          uint8_t(((t.a * upper.sums[i] >> 16) + (t.b * lower.sums[i] >> 16) + 2) >> 2));
+  }
+  return out;
+}
+
 }  // namespace
 
 Image resize(const Image& image, int height, int width, ResizeFilter filter) {
@@ -125,6 +176,7 @@ Image resize(const Image& image, int height, int width, ResizeFilter filter) {
          "cannot resize {} x {} pixels to {} x {}: at least 1, at most {} a side and {} in all",
          image.width, image.height, width, height, kMaxImageSide, kMaxImagePixels);
   if (width == image.width && height == image.height) return image;
+  if (filter == ResizeFilter::opencv) return resize_as_opencv(image, height, width);
   const Weights vertical = triangle(image.height, height, filter);
   if (width == image.width) return resize_height(image, height, vertical);
   const Weights horizontal = triangle(image.width, width, filter);

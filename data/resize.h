@@ -9,9 +9,10 @@ namespace pneuma {
 enum class ResizeFilter {
   antialias,  // triangle as wide as the reduction: Pillow's BILINEAR, bit for bit
   linear,     // the two nearest pixels each way: OpenCV's INTER_LINEAR, within 1 level
+  opencv,     // OpenCV's INTER_LINEAR, bit for bit
 };
 
-// Pixel centres lie at halves in both. REQUIRES: 1 <= height, width <= kMaxImageSide.
+// Pixel centres lie at halves in all. REQUIRES: 1 <= height, width <= kMaxImageSide.
 // Throws Error(Exit::data) where the result would have more than kMaxImagePixels.
 Image resize(const Image& image, int height, int width, ResizeFilter filter);
 

@@ -75,6 +75,11 @@ Gradient Backward::gradient(int input) {
     return g;
   }
   given_.push_back(index);
+  if (value.written && !value.leaf && value.gradient.shared()) {  // another value's gradient, too
+    Tensor own = ctx.tensor(value.shape, value.dtype, node.name);
+    ctx.run(&Kernels::convert, {value.gradient.view(), {own.view()}});
+    value.gradient = std::move(own);
+  }
   if (!value.gradient) value.gradient = ctx.tensor(value.shape, value.dtype, node.name);
   static_cast<View&>(g) = value.gradient.view();
   g.add = value.written;
@@ -92,7 +97,7 @@ void Backward::hand_over(int input, Tensor t) {
   const int index = node.inputs[size_t(input)];
   if (index < 0) return;
   Tape::Value& value = tape_.values_[size_t(index)];
-  if (!value.gradient) {
+  if (!value.gradient && !value.leaf) {
     value.gradient = std::move(t);
     value.written = true;
   } else {

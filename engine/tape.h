@@ -111,7 +111,8 @@ class Backward {
   // Where input's gradient goes: to be written, or to be added to what is there. Absent where not
   // wanted.
   Gradient gradient(int input);
-  // Makes `t` the gradient of input, or adds it there. The caller uses `t` no more.
+  // Makes `t` the gradient of input, or adds it there. Nobody writes to `t` any more; where it is
+  // the gradient of several values, one that is added to gets a copy.
   void hand_over(int input, Tensor t);
   Tensor take_dy() { return std::move(dy_); }
 

@@ -53,6 +53,7 @@ class Tensor {
   View view() const;  // absent where the tensor is empty
   // Equal for handles on the same tensor, 0 for an empty one; never used again in a process.
   uint64_t id() const { return id_; }
+  bool shared() const { return storage_.use_count() > 1; }  // other handles have the same memory
   // The same memory under another shape of the same count.
   Tensor reshaped(Shape shape) const;
   // The first n of its first dimension.

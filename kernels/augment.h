@@ -13,7 +13,9 @@ namespace pneuma::augmentation {
 PN_HOST_DEVICE static inline float clamped(float v, float high) {
   return v < 0.f ? 0.f : v > high ? high : v;
 }
-PN_HOST_DEVICE static inline float rounded(float v) { return std::floor(v + 0.5f); }
+// The nearest whole number, of two the even one, as OpenCV rounds. REQUIRES |v| < 2^22: the sum has
+// no bits for a fraction.
+PN_HOST_DEVICE static inline float rounded(float v) { return (v + 0x1.8p23f) - 0x1.8p23f; }
 
 // The picture at (row, column), or the border's level outside of it.
 PN_HOST_DEVICE static inline float level(const uint8_t* pixels, const AugmentItem& k, int64_t row,
@@ -40,25 +42,28 @@ PN_HOST_DEVICE static inline float between(const uint8_t* pixels, const AugmentI
 }
 
 // Adds to hue (0..180), lightness and saturation (0..255), each clamped to its range. The hexcone
-// of Foley, van Dam et al., "Computer Graphics", 13.3, in the ranges of OpenCV's 8-bit HLS.
+// of Foley, van Dam et al., "Computer Graphics", 13.3, in the ranges of OpenCV's 8-bit HLS. Half of
+// all lightnesses lie on a tie, so it matters that OpenCV works on levels / 255 in f32.
 PN_HOST_DEVICE static inline void shift_colour(const AugmentItem& k, float rgb[3]) {
-  const float r = rgb[0], g = rgb[1], b = rgb[2];
+  constexpr float kUnit = 1.f / 255.f;
+  const float r = rgb[0] * kUnit, g = rgb[1] * kUnit, b = rgb[2] * kUnit;
   const float high = r > g ? (r > b ? r : b) : (g > b ? g : b);
   const float low = r < g ? (r < b ? r : b) : (g < b ? g : b);
   const float sum = high + low, spread = high - low;
   float hue = 0.f, saturation = 0.f;
   if (spread > 0.f) {
-    saturation = rounded(255.f * spread / (sum < 255.f ? sum : 510.f - sum));
+    saturation = rounded(spread / (sum < 1.f ? sum : 2.f - sum) * 255.f);
+    const float degrees = 60.f / spread;
     if (high == r)
-      hue = 30.f * (g - b) / spread;
+      hue = (g - b) * degrees;
     else if (high == g)
-      hue = 60.f + 30.f * (b - r) / spread;
+      hue = (b - r) * degrees + 120.f;
     else
-      hue = 120.f + 30.f * (r - g) / spread;
-    hue = rounded(hue < 0.f ? hue + 180.f : hue);
+      hue = (r - g) * degrees + 240.f;
+    hue = rounded((hue < 0.f ? hue + 360.f : hue) * 0.5f);
   }
   hue = clamped(hue + float(k.hue), 180.f);
-  const float lightness = clamped(rounded(sum / 2.f) + float(k.lightness), 255.f) / 255.f;
+  const float lightness = clamped(rounded(sum * 0.5f * 255.f) + float(k.lightness), 255.f) / 255.f;
   saturation = clamped(saturation + float(k.saturation), 255.f) / 255.f;
   const float top = lightness <= 0.5f ? lightness * (1.f + saturation)
                                       : lightness + saturation - lightness * saturation;

@@ -99,7 +99,7 @@ class Section {
 }  // namespace
 
 Metadata ModelInfo::to_metadata() const {
-  const Json net{{"arch", "v1.5"},
+  const Json net{{"arch", name_of(network.arch)},
                  {"num_layers", network.num_layers},
                  {"base_width", network.base_width},
                  {"num_classes", network.num_classes},
@@ -121,14 +121,15 @@ ModelInfo model_info_from(const Metadata& metadata, const std::string& file) {
   const Section preprocessing(metadata, file, "preprocessing");
   const Section split(metadata, file, "split");
   ModelInfo info;
-  network.text("arch", {"v1.5"});
   info.image_shape = network.sides("image_shape");
   info.network = {.num_layers = int(network.integer("num_layers", 1, 1000)),
                   .num_classes = int(network.integer("num_classes", 1, 10'000)),
                   .channels = info.image_shape[0],
-                  .base_width = int(network.integer("base_width", 1, 256))};
-  constexpr std::array kDepths{10, 18, 34, 50, 101, 152};
-  if (std::ranges::find(kDepths, info.network.num_layers) == kDepths.end())
+                  .base_width = int(network.integer("base_width", 1, 256)),
+                  .arch = arch_named(network.text("arch", {"v1.5", "v1", "v2"}))};
+  std::vector<int> depths = known_depths();
+  depths.push_back(10);  // of tests
+  if (std::ranges::find(depths, info.network.num_layers) == depths.end())
     network.wrong("num_layers {} is not known", info.network.num_layers);
   info.findings = network.texts("findings", size_t(info.network.num_classes));
   if (std::set<std::string>(info.findings.begin(), info.findings.end()).size() !=

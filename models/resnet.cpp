@@ -8,95 +8,71 @@
 namespace pneuma {
 namespace {
 
-constexpr int kStages = 4;
-constexpr int kExpansion = 4;  // a bottleneck's output is this much wider than its middle
-constexpr int kMaxWidth = 256, kMaxChannels = 16, kMaxClasses = 10'000;
-
-struct Depth {
-  int num_layers;
-  int blocks[kStages];
-  bool bottleneck;
+// What follows the name of a layer in the names of its tensors.
+struct Suffixes {
+  const char *weight, *bias, *scale, *shift, *mean, *variance;
 };
-constexpr Depth kDepths[] = {
-    {10, {1, 1, 1, 1}, false}, {18, {2, 2, 2, 2}, false},  {34, {3, 4, 6, 3}, false},
-    {50, {3, 4, 6, 3}, true},  {101, {3, 4, 23, 3}, true}, {152, {3, 8, 36, 3}, true},
-};
-
-const Depth& depth_of(int num_layers) {
-  for (const Depth& depth : kDepths) {
-    if (depth.num_layers == num_layers) return depth;
-  }
-  fail(Exit::usage, "--num_layers {} is not known; known are 18, 34, 50, 101, 152", num_layers);
-}
-
-void check_range(const char* what, int value, int most) {
-  if (value < 1 || value > most)
-    fail(Exit::usage, "a ResNet with {} {} cannot be built; it takes 1 to {}", value, what, most);
-}
+constexpr Suffixes kTorchvision{".weight", ".bias",         ".weight",
+                                ".bias",   ".running_mean", ".running_var"};
+constexpr Suffixes kMxnet{"_weight", "_bias", "_gamma", "_beta", "_moving_mean", "_moving_var"};
+const Suffixes& suffixes_of(Arch arch) { return arch == Arch::v1_5 ? kTorchvision : kMxnet; }
 
 }  // namespace
 
-ResNet::ResNet(Context& ctx, const ResNetSettings& settings) : settings_(settings) {
-  const Depth& depth = depth_of(settings.num_layers);
-  check_range("classes", settings.num_classes, kMaxClasses);
-  check_range("input channels", settings.channels, kMaxChannels);
-  check_range("channels in its first stage", settings.base_width, kMaxWidth);
-
-  int channels = settings.base_width;
-  stem_ = add_layer(ctx, "conv1", "bn1", settings.channels, channels, 7, 2);
-  for (int stage = 0; stage < kStages; ++stage) {
-    const int width = settings.base_width << stage;
-    for (int i = 0; i < depth.blocks[stage]; ++i) {
-      const int stride = stage > 0 && i == 0 ? 2 : 1;
-      blocks_.push_back(
-          add_block(ctx, fmt::format("layer{}.{}", stage + 1, i), channels, width, stride));
-      channels = depth.bottleneck ? width * kExpansion : width;
+ResNet::ResNet(Context& ctx, const ResNetSettings& settings)
+    : settings_(settings), plan_(plan_of(settings)), norm_{.eps = plan_.eps} {
+  const bool first = plan_.norm_first;
+  if (!plan_.data_norm.empty())
+    data_norm_ = add_norm(ctx, plan_.data_norm, settings.channels, /*scale=*/false);
+  stem_ = add_layer(ctx, plan_.stem, settings.channels, false);
+  ends_.push_back(parameters_.parameters.size());
+  int channels = plan_.stem.outputs;
+  for (const BlockPlan& plan : plan_.blocks) {
+    Block& block = blocks_.emplace_back(plan.stage);
+    const int inputs = channels;
+    for (const ConvolutionPlan& c : plan.convolutions) {
+      block.layers.push_back(add_layer(ctx, c, channels, first));
+      channels = c.outputs;
     }
+    if (plan.shortcut) block.shortcut = add_layer(ctx, *plan.shortcut, inputs, first);
+    ends_.resize(size_t(plan.stage) + 1);
+    ends_.back() = parameters_.parameters.size();
   }
-  fc_weight_ = parameters_.add(ctx, "fc.weight", Role::weight, {settings.num_classes, channels});
-  fc_bias_ = parameters_.add(ctx, "fc.bias", Role::bias, {settings.num_classes});
+  if (!plan_.last_norm.empty()) last_norm_ = add_norm(ctx, plan_.last_norm, channels, true);
+  ends_.back() = parameters_.parameters.size();
+  const Suffixes& suffix = suffixes_of(settings.arch);
+  fc_weight_ = parameters_.add(ctx, plan_.last_layer + suffix.weight, Role::weight,
+                               {settings.num_classes, channels});
+  fc_bias_ =
+      parameters_.add(ctx, plan_.last_layer + suffix.bias, Role::bias, {settings.num_classes});
 }
 
-ResNet::Layer ResNet::add_layer(Context& ctx, const std::string& convolution,
-                                const std::string& norm, int inputs, int outputs, int kernel,
-                                int stride) {
-  Layer layer{.stride = stride, .padding = kernel / 2};
-  layer.weight = parameters_.add(ctx, convolution + ".weight", Role::weight,
-                                 {outputs, kernel, kernel, inputs});
-  layer.norm.gamma = parameters_.add(ctx, norm + ".weight", Role::norm_scale, {outputs});
-  layer.norm.beta = parameters_.add(ctx, norm + ".bias", Role::norm_shift, {outputs});
-  layer.norm.running_mean = parameters_.add_buffer(ctx, norm + ".running_mean", {outputs});
-  layer.norm.running_var = parameters_.add_buffer(ctx, norm + ".running_var", {outputs});
+ops::BatchNormTensors ResNet::add_norm(Context& ctx, const std::string& name, int channels,
+                                       bool scale) {
+  const Suffixes& suffix = suffixes_of(settings_.arch);
+  ops::BatchNormTensors norm;
+  if (scale) norm.gamma = parameters_.add(ctx, name + suffix.scale, Role::norm_scale, {channels});
+  norm.beta = parameters_.add(ctx, name + suffix.shift, Role::norm_shift, {channels});
+  norm.running_mean = parameters_.add_buffer(ctx, name + suffix.mean, {channels});
+  norm.running_var = parameters_.add_buffer(ctx, name + suffix.variance, {channels});
+  return norm;
+}
+
+// `norm_first`: the norm is of what the convolution reads, and comes before it in order.
+ResNet::Layer ResNet::add_layer(Context& ctx, const ConvolutionPlan& plan, int inputs,
+                                bool norm_first) {
+  Layer layer{.stride = plan.stride, .padding = plan.kernel / 2};
+  const bool norm = !plan.norm.empty();
+  if (norm && norm_first) layer.norm = add_norm(ctx, plan.norm, inputs, true);
+  layer.weight = parameters_.add(ctx, plan.name + suffixes_of(settings_.arch).weight, Role::weight,
+                                 {plan.outputs, plan.kernel, plan.kernel, inputs});
+  if (norm && !norm_first) layer.norm = add_norm(ctx, plan.norm, plan.outputs, true);
   return layer;
-}
-
-ResNet::Block ResNet::add_block(Context& ctx, const std::string& name, int inputs, int width,
-                                int stride) {
-  struct Part {
-    int outputs, kernel, stride;
-  };
-  const bool bottleneck = depth_of(settings_.num_layers).bottleneck;
-  const std::vector<Part> parts =
-      bottleneck ? std::vector<Part>{{width, 1, 1}, {width, 3, stride}, {width * kExpansion, 1, 1}}
-                 : std::vector<Part>{{width, 3, stride}, {width, 3, 1}};
-  Block block;
-  int channels = inputs;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    const Part& part = parts[i];
-    block.layers.push_back(add_layer(ctx, fmt::format("{}.conv{}", name, i + 1),
-                                     fmt::format("{}.bn{}", name, i + 1), channels, part.outputs,
-                                     part.kernel, part.stride));
-    channels = part.outputs;
-  }
-  if (stride != 1 || inputs != channels) {
-    block.shortcut =
-        add_layer(ctx, name + ".downsample.0", name + ".downsample.1", inputs, channels, 1, stride);
-  }
-  return block;
 }
 
 void ResNet::initialize(Context& ctx, uint64_t seed) {
   if (ctx.dry()) return;
+  const bool torchvision = settings_.arch == Arch::v1_5;
   const double bound = 1 / std::sqrt(double(fc_weight_.dim(1)));
   std::vector<float> values;
   for (size_t k = 0; k < parameters_.parameters.size(); ++k) {
@@ -104,37 +80,72 @@ void ResNet::initialize(Context& ctx, uint64_t seed) {
     const Shape& shape = p.value.shape();
     Random random(seed, Purpose::initial_weights, uint32_t(k));
     values.assign(size_t(shape.count()), p.role == Role::norm_scale ? 1.f : 0.f);
-    if (shape.rank == 4) {
-      const double deviation = std::sqrt(2.0 / double(shape[0] * shape[1] * shape[2]));
+    if (p.role == Role::weight && (shape.rank == 4 || !torchvision)) {
+      const int64_t fan = shape.count() / shape[torchvision ? 3 : 0];
+      const double deviation = std::sqrt(2.0 / double(fan));
       for (float& v : values) v = float(deviation * random.normal());
-    } else if (p.role == Role::weight || p.role == Role::bias) {
+    } else if (torchvision && (p.role == Role::weight || p.role == Role::bias)) {
       for (float& v : values) v = float(random.uniform(-bound, bound));
     }
     set_values(ctx, p.value, values);
   }
   for (const Buffer& b : parameters_.buffers) {
-    values.assign(size_t(b.value.shape().count()), b.name.ends_with("running_var") ? 1.f : 0.f);
+    values.assign(size_t(b.value.shape().count()), b.name.ends_with("_var") ? 1.f : 0.f);
     set_values(ctx, b.value, values);
   }
   parameters_.write_working(ctx);
 }
 
-Tensor ResNet::Block::forward(Context& ctx, const Tensor& x) const {
+void ResNet::fine_tune(int freeze_stages, double backbone_factor) {
+  if (freeze_stages < 0 || size_t(freeze_stages) > ends_.size())
+    fail(Exit::usage,
+         "--freeze_stages {}: ResNet-{} has a stem and {} stages, so it is from 0 to {}",
+         freeze_stages, settings_.num_layers, plan_.stages(), ends_.size());
+  frozen_ = freeze_stages;
+  const size_t frozen = frozen_ ? ends_[size_t(frozen_) - 1] : 0;
+  for (size_t k = 0; k < ends_.back(); ++k)
+    parameters_.parameters[k].rate_factor = k < frozen ? 0 : backbone_factor;
+}
+
+Tensor ResNet::forward_after(Context& ctx, const Block& block, const Tensor& x) const {
   Tensor y = x;
-  for (const Layer& layer : layers) {
+  for (const Layer& layer : block.layers) {
     y = layer.convolve(ctx, y);
-    if (&layer != &layers.back()) y = ops::batch_norm_relu(ctx, y, layer.norm);
+    if (&layer != &block.layers.back()) y = ops::batch_norm_relu(ctx, y, layer.norm, norm_);
   }
   Tensor residual = x;
-  if (shortcut) residual = ops::batch_norm(ctx, shortcut->convolve(ctx, x), shortcut->norm);
-  return ops::batch_norm_add_relu(ctx, y, residual, layers.back().norm);
+  if (block.shortcut)
+    residual = ops::batch_norm(ctx, block.shortcut->convolve(ctx, x), block.shortcut->norm, norm_);
+  return ops::batch_norm_add_relu(ctx, y, residual, block.layers.back().norm, norm_);
+}
+
+Tensor ResNet::forward_first(Context& ctx, const Block& block, const Tensor& x) const {
+  Tensor y = x, residual = x;
+  for (const Layer& layer : block.layers) {
+    y = ops::batch_norm_relu(ctx, y, layer.norm, norm_);
+    if (block.shortcut && &layer == &block.layers.front()) residual = y;
+    y = layer.convolve(ctx, y);
+  }
+  if (block.shortcut) residual = block.shortcut->convolve(ctx, residual);
+  return ops::add(ctx, y, residual);
 }
 
 Tensor ResNet::forward(Context& ctx, const Tensor& x) const {
-  Tensor y = stem_.convolve(ctx, x);
-  y = ops::batch_norm_relu(ctx, y, stem_.norm);
-  y = ops::max_pool(ctx, y, 3, 2, 1);
-  for (const Block& block : blocks_) y = block.forward(ctx, y);
+  const bool training = ctx.training;
+  ctx.training = training && frozen_ == 0;
+  Tensor y = x;
+  if (data_norm_.beta) y = ops::batch_norm(ctx, y, data_norm_, norm_);
+  y = stem_.convolve(ctx, y);
+  if (stem_.norm.beta)
+    y = plan_.stem_relu ? ops::batch_norm_relu(ctx, y, stem_.norm, norm_)
+                        : ops::batch_norm(ctx, y, stem_.norm, norm_);
+  if (plan_.stem_pool) y = ops::max_pool(ctx, y, 3, 2, 1);
+  for (const Block& block : blocks_) {
+    ctx.training = training && block.stage >= frozen_;
+    y = plan_.norm_first ? forward_first(ctx, block, y) : forward_after(ctx, block, y);
+  }
+  if (last_norm_.beta) y = ops::batch_norm_relu(ctx, y, last_norm_, norm_);
+  ctx.training = training;
   y = ops::global_average_pool(ctx, y);
   y = ops::linear(ctx, y, fc_weight_, fc_bias_);
   return ops::cast(ctx, y, ctx.precision()[OpKind::loss].input);

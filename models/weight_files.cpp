@@ -93,9 +93,13 @@ std::string few(const std::vector<std::string>& names) {
 
 }  // namespace
 
-LoadReport load_weights(Context& ctx, const Parameters& parameters,
-                        const std::filesystem::path& path) {
-  const SafetensorsFile file(path);
+std::vector<double> numbers_of(const FileTensor& t) {
+  std::vector<double> numbers(t.bytes.size() / size_of(t.dtype));
+  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = number(t, i);
+  return numbers;
+}
+
+LoadReport load_weights(Context& ctx, const Parameters& parameters, const WeightFile& file) {
   const std::vector<Entry> entries = entries_of(parameters);
   const auto& learnt = parameters.parameters;
   const std::string& last_weight = learnt[learnt.size() - 2].name;
@@ -103,9 +107,12 @@ LoadReport load_weights(Context& ctx, const Parameters& parameters,
   const auto in_last_layer = [&](const std::string& n) {
     return n == last_weight || n == last_bias;
   };
+  const auto [last, bias] = last_layer_of(file);
+  const auto find = [&](const std::string& n) {
+    return n == last_weight ? last : n == last_bias ? bias : file.find(n);
+  };
 
   LoadReport report;
-  const FileTensor* last = file.find(last_weight);
   const std::vector<int64_t> last_shape = file_shape(learnt[learnt.size() - 2].value.shape());
   if (!last) {
     report.last_layer_loaded = false;
@@ -118,7 +125,7 @@ LoadReport load_weights(Context& ctx, const Parameters& parameters,
   for (const Entry& e : entries) {
     known.insert(e.name);
     if (in_last_layer(e.name) && !report.last_layer_loaded) continue;
-    const FileTensor* t = file.find(e.name);
+    const FileTensor* t = find(e.name);
     const std::vector<int64_t> shape = file_shape(e.value.shape());
     if (!t) {
       missing.push_back(e.name);
@@ -130,8 +137,8 @@ LoadReport load_weights(Context& ctx, const Parameters& parameters,
     }
   }
   for (const FileTensor& t : file.tensors()) {
-    if (!known.contains(t.name) && !t.name.ends_with("num_batches_tracked"))
-      extra.push_back(t.name);
+    const bool of_no_use = t.name.ends_with("num_batches_tracked") || t.name == "bn_data_gamma";
+    if (!known.contains(t.name) && !of_no_use && &t != last && &t != bias) extra.push_back(t.name);
   }
   if (!missing.empty() || !extra.empty() || !wrong.empty()) {
     std::string why;
@@ -140,25 +147,41 @@ LoadReport load_weights(Context& ctx, const Parameters& parameters,
     if (!extra.empty()) why += fmt::format("; the network has no {}", few(extra));
     fail(Exit::data,
          "{}: these are the weights of another network{}; take the --num_layers of the file",
-         path.string(), why);
+         file.name(), why);
   }
 
   std::vector<std::pair<Tensor, std::vector<double>>> loaded;  // all before any is set
   for (const Entry& e : entries) {
     if (in_last_layer(e.name) && !report.last_layer_loaded) continue;
-    loaded.emplace_back(e.value, values_of(*file.find(e.name), e.value, path.string()));
+    loaded.emplace_back(e.value, values_of(*find(e.name), e.value, file.name()));
   }
   for (const auto& [tensor, values] : loaded) set_values(ctx, tensor, values);
   parameters.write_working(ctx);
 
   report.text =
-      fmt::format("{} of {} tensors loaded from {}", loaded.size(), entries.size(), path.string());
+      fmt::format("{} of {} tensors loaded from {}", loaded.size(), entries.size(), file.name());
   if (!report.last_layer_loaded) {
     const std::string there = last ? fmt::format("has {} outputs there", last->shape[0])
                                    : std::string("is not in the file");
     report.text += fmt::format("; the last layer {}, so here it keeps its fresh start of {}", there,
                                last_shape[0]);
   }
+  return report;
+}
+
+LoadReport load_pretrained(Context& ctx, const ResNet& net, const WeightFile& file,
+                           const ImageFormat& format) {
+  LoadReport report = load_weights(ctx, net.parameters(), file);
+  const std::string& norm = net.plan().data_norm;
+  if (!file.of_raw_pixels() || norm.empty() || ctx.dry()) return report;
+  Tensor statistics[2];  // mean, variance
+  for (const Buffer& b : net.parameters().buffers)
+    if (b.name.starts_with(norm + "_")) statistics[b.name.ends_with("_var")] = b.value;
+  std::vector<double> mean = get_values(ctx, statistics[0]), variance = get_values(ctx, statistics[1]);
+  for (size_t c = 0; c < mean.size(); ++c)
+    PixelScale{format.mean[c], format.std[c], net.plan().eps}.from_raw(mean[c], variance[c]);
+  set_values(ctx, statistics[0], mean);
+  set_values(ctx, statistics[1], variance);
   return report;
 }
 

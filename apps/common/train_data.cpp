@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "data/record/image_records.h"
 #include "data/text.h"
 #include "engine/error.h"
 
@@ -21,16 +22,40 @@ TrainData load_folder(const TrainSettings& s) {
           .split_hash = split.hash};
 }
 
+// For split.json, so that a resumed run can tell whether its records are the same.
+std::string records_json(const TrainData& data) {
+  nlohmann::ordered_json json = {{"method", "records"}};
+  const Dataset* sets[] = {&data.train, &data.validation, &data.test};
+  for (size_t i = 0; i < 3; ++i)
+    if (sets[i]->records)
+      json["sets"][kSetNames[i]] = {{"records", sets[i]->samples.size()},
+                                    {"bytes", sets[i]->records->file.size()},
+                                    {"hash", hash_of_records(*sets[i])}};
+  return json.contains("sets") ? json.dump(2) + "\n" : "";
+}
+
 TrainData load_lists(const TrainSettings& s) {
   TrainData data;
-  data.train = dataset_of_list(s.train, s.train_lst, s.num_classes, s.multi_label);
+  data.train = dataset_of_files(s.train, s.train_lst, s.num_classes, s.multi_label);
   const int classes = data.train.num_classes;
-  data.validation = dataset_of_list(s.validation, s.validation_lst, classes, s.multi_label);
-  if (!s.test.empty()) data.test = dataset_of_list(s.test, s.test_lst, classes, s.multi_label);
+  data.validation = dataset_of_files(s.validation, s.validation_lst, classes, s.multi_label);
+  if (!s.test.empty()) data.test = dataset_of_files(s.test, s.test_lst, classes, s.multi_label);
+  data.split_json = records_json(data);
   return data;
 }
 
 }  // namespace
+
+Dataset dataset_of_files(const std::filesystem::path& path, const std::filesystem::path& list,
+                         int num_classes, bool multi_label) {
+  std::error_code error;
+  const bool images = std::filesystem::is_directory(path, error) && !list.empty();
+  const auto records = images ? std::nullopt : find_records(path);
+  if (!images && !records)
+    fail(Exit::usage, "{}: holds no .rec file; give the .lst of its images", path.string());
+  return records ? dataset_of_records(*records, list, num_classes, multi_label)
+                 : dataset_of_list(path, list, num_classes, multi_label);
+}
 
 TrainData load_train_data(const TrainSettings& s) {
   TrainData data = s.data.empty() ? load_lists(s) : load_folder(s);
@@ -70,6 +95,10 @@ OnBadImage on_bad_image_named(const std::string& name) {
   return name == "skip"      ? OnBadImage::skip
          : name == "replace" ? OnBadImage::replace
                              : OnBadImage::fail;
+}
+
+AugmentationSettings augmentation_of(const TrainSettings& s) {
+  return {.type = augmentation_type(s.augmentation_type), .mirror = s.mirror};
 }
 
 LoaderSettings evaluation_loader(const ModelInfo& info, int threads, OnBadImage on_bad_image) {

@@ -18,11 +18,13 @@ const std::vector<Setting>& all_settings() {
        "patient|published|official"},
       {"lists", &S::lists, "Data",
        "Folder of train_val_list.txt and test_list.txt (--split official)"},
-      {"train", &S::train, "Data", "Folder of the training images, instead of --data"},
-      {"train_lst", &S::train_lst, "Data", "Their .lst file"},
-      {"validation", &S::validation, "Data", "Folder of the validation images"},
+      {"train", &S::train, "Data",
+       "Training images instead of --data: a folder with a .lst, or a .rec"},
+      {"train_lst", &S::train_lst, "Data",
+       "Their .lst file; with a .rec only where that lacks labels"},
+      {"validation", &S::validation, "Data", "Validation images, likewise"},
       {"validation_lst", &S::validation_lst, "Data", "Their .lst file"},
-      {"test", &S::test, "Data", "Folder of the test images, optional"},
+      {"test", &S::test, "Data", "Test images, likewise; optional"},
       {"test_lst", &S::test_lst, "Data", "Their .lst file"},
       {"output", &S::output, "Data", "Folder for everything the run leaves; new or empty"},
 
@@ -273,16 +275,14 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
   if (s.output.empty()) fail(Exit::usage, "--output is missing: name a new folder for the run");
   const bool lists = !s.train.empty() || !s.train_lst.empty();
   if (s.data.empty() == !lists)
-    fail(
-        Exit::usage,
-        "give either --data DIR, or --train DIR --train_lst F --validation DIR --validation_lst F");
-  if (lists && (s.train.empty() || s.train_lst.empty() || s.validation.empty() ||
-                s.validation_lst.empty())) {
     fail(Exit::usage,
-         "--train, --train_lst, --validation and --validation_lst go together; one is missing");
-  }
-  if (s.test.empty() != s.test_lst.empty())
-    fail(Exit::usage, "--test and --test_lst go together; one is missing");
+         "give either --data DIR, or --train F.rec --validation F.rec, or --train DIR --train_lst "
+         "F --validation DIR --validation_lst F");
+  if (lists && (s.train.empty() || s.validation.empty()))
+    fail(Exit::usage, "--train and --validation go together; one is missing");
+  if ((s.validation.empty() && !s.validation_lst.empty()) ||
+      (s.test.empty() && !s.test_lst.empty()))
+    fail(Exit::usage, "--validation_lst and --test_lst go with --validation and --test");
   if (s.split == "official" && s.lists.empty() && !lists)
     s.lists = s.data;  // where the NIH's download has them
 

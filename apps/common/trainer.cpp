@@ -49,8 +49,7 @@ Trainer::Trainer(const TrainSettings& settings, const TrainData& data, const Bac
   loader_.seed = settings.seed;
   loader_.on_bad_image = on_bad_image_named(settings.on_bad_image);
   loader_.cache_bytes = size_t(settings.cache_mb) << 20;
-  loader_.random_crop = settings.augmentation_type != "none";
-  loader_.mirror = loader_.random_crop && settings.mirror;
+  loader_.augmentation = augmentation_of(settings);
   if (!dry) model_.initialize(ctx_, settings.seed);
   if (!dry && !settings.init.empty()) {
     fmt::print("{}\n", load_weights(ctx_, model_.parameters(), settings.init).text);
@@ -122,7 +121,7 @@ const MemoryPlan& Trainer::plan(int64_t images) {
 // The gradients that stand are those of the last step, which may be the one after.
 void Trainer::check_numbers(const StepState& state) {
   if (state.good || state.skipped_in_a_row < kMostSkips) return;
-  const Parameter& bad = model_.parameters().parameters[size_t(state.first_bad)];
+  const Parameter& bad = *model_.parameters().learning()[size_t(state.first_bad)];
   const std::vector<double> values = get_values(ctx_, bad.gradient);
   const auto broken = std::ranges::count_if(values, [](double v) { return !std::isfinite(v); });
   std::string images;

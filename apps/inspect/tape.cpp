@@ -19,7 +19,7 @@ double norm_of(Context& ctx, const Tensor& t) {
 
 void add_step_flags(CLI::App& c, TapeSettings& s) {
   c.add_option("--num_layers", s.num_layers, "Depth of the ResNet")
-      ->check(CLI::IsMember({18, 34, 50, 101, 152}));
+      ->check(CLI::IsMember(known_depths()));
   c.add_option("--num_classes", s.num_classes)->check(cli::in_range(1, 100000));
   c.add_option("--image_shape", s.image_shape, "channels,height,width");
   c.add_option("--mini_batch_size", s.mini_batch_size)->check(cli::in_range(2, 65536));

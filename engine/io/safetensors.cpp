@@ -200,22 +200,34 @@ std::string check_layout(std::vector<Entry>& entries, uint64_t data_size) {
 }  // namespace
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) {
+  InputFile file(path);
+  load(path.string(), file.size(), [&](std::span<std::byte> to) { file.read(to); });
+}
+
+SafetensorsFile::SafetensorsFile(std::string_view bytes, const std::string& name) {
+  load(name, bytes.size(), [&](std::span<std::byte> to) {
+    std::memcpy(to.data(), bytes.data(), to.size());
+    bytes.remove_prefix(to.size());
+  });
+}
+
+void SafetensorsFile::load(const std::string& name, uint64_t size,
+                           const std::function<void(std::span<std::byte>)>& read) {
   const auto refuse = [&](std::string problem) {  // names in it are from outside: keep one line
     if (problem.size() > 300) problem.replace(300, std::string::npos, "...");
     for (char& c : problem)
       if (static_cast<unsigned char>(c) < ' ' || c == 127) c = '?';
-    fail(Exit::data, "{}: {}; fetch or export the file again", path.string(), problem);
+    fail(Exit::data, "{}: {}; fetch or export the file again", name, problem);
   };
-  InputFile file(path);
   uint64_t length = 0;
-  if (file.size() < sizeof length + 2) refuse("too short for a safetensors file");
-  file.read(std::as_writable_bytes(std::span(&length, 1)));
-  const uint64_t rest = file.size() - sizeof length;
+  if (size < sizeof length + 2) refuse("too short for a safetensors file");
+  read(std::as_writable_bytes(std::span(&length, 1)));
+  const uint64_t rest = size - sizeof length;
   if (length > std::min(rest, kMaxHeader))
     refuse(
         fmt::format("not a safetensors file, or cut off: its header shall have {} bytes", length));
   std::string header(length, '\0');
-  file.read(std::as_writable_bytes(std::span(header)));
+  read(std::as_writable_bytes(std::span(header)));
   const uint64_t data_size = rest - length;
 
   HeaderParser parser;
@@ -248,10 +260,10 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) {
   try {
     data_ = std::make_unique_for_overwrite<std::byte[]>(data_size);
   } catch (const std::bad_alloc&) {
-    fail(Exit::environment, "{}: no memory for its {} bytes; close other programs", path.string(),
+    fail(Exit::environment, "{}: no memory for its {} bytes; close other programs", name,
          data_size);
   }
-  file.read({data_.get(), data_size});
+  read({data_.get(), data_size});
   for (Entry& entry : parser.entries) {
     const uint64_t begin = entry.offsets[0];
     FileTensor& tensor = tensors_.emplace_back(std::move(entry.tensor));

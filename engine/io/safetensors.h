@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -41,12 +42,18 @@ class SafetensorsFile {
  public:
   // Errors: Error(Exit::data) with the file, the tensor, what was expected and found, a remedy.
   explicit SafetensorsFile(const std::filesystem::path& path);
+  // Of a file that is in memory already; `name` is for messages.
+  SafetensorsFile(std::string_view bytes, const std::string& name);
 
   const Metadata& metadata() const { return metadata_; }
   const std::vector<FileTensor>& tensors() const { return tensors_; }  // in the order of the data
   const FileTensor* find(std::string_view name) const;                 // null: not in the file
 
  private:
+  // `read` fills what it is given with the next bytes of `size`.
+  void load(const std::string& name, uint64_t size,
+            const std::function<void(std::span<std::byte>)>& read);
+
   Metadata metadata_;
   std::vector<FileTensor> tensors_;
   std::unique_ptr<std::byte[]> data_;

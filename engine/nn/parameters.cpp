@@ -17,12 +17,20 @@ Tensor Parameters::add_buffer(Context& ctx, std::string name, Shape shape) {
 
 void Parameters::make_gradients(Context& ctx) {
   for (Parameter& p : parameters) {
-    if (!p.gradient) p.gradient = ctx.persistent(p.value.shape(), p.read().dtype());
+    if (!p.gradient && p.rate_factor != 0)
+      p.gradient = ctx.persistent(p.value.shape(), p.read().dtype());
   }
 }
 
+std::vector<const Parameter*> Parameters::learning() const {
+  std::vector<const Parameter*> all;
+  for (const Parameter& p : parameters)
+    if (p.rate_factor != 0) all.push_back(&p);
+  return all;
+}
+
 void Parameters::watch(Tape& tape) const {
-  for (const Parameter& p : parameters) tape.watch(p.read(), p.gradient);
+  for (const Parameter* p : learning()) tape.watch(p->read(), p->gradient);
 }
 
 void Parameters::write_working(Context& ctx) const {

@@ -20,6 +20,7 @@ struct Parameter {
   Role role;
   Tensor value, gradient;  // the master; gradient: empty until Parameters::make_gradients
   Tensor working;          // the 16-bit copy that kernels read; empty where that is `value` itself
+  double rate_factor = 1;  // of the learning rate; 0: frozen, has no gradient and never changes
   const Tensor& read() const { return working ? working : value; }
 };
 
@@ -36,11 +37,13 @@ struct Parameters {
   // convolutions and products read, where that is another one. Returns what kernels read.
   Tensor add(Context&, std::string name, Role, Shape);
   Tensor add_buffer(Context&, std::string name, Shape);
-  void make_gradients(Context&);  // each of the dtype that kernels read
+  void make_gradients(Context&);  // of what learns, each of the dtype that kernels read
+  // What is not frozen, in order: so a tape, an optimizer and StepState::first_bad number them.
+  std::vector<const Parameter*> learning() const;
   // The copies from the masters: after values came from elsewhere than the optimizer.
   void write_working(Context&) const;
-  void watch(Tape&) const;  // every parameter with its gradient
-  int64_t count() const;    // learnt numbers
+  void watch(Tape&) const;  // every parameter that learns, with its gradient
+  int64_t count() const;    // numbers of all
 };
 
 }  // namespace pneuma

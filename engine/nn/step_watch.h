@@ -20,7 +20,9 @@ inline bool is_gradient(Kind kind) {
 }
 
 // "layer1.0.conv1" of its weight: the name of the op that reads it, too.
-inline std::string layer_of(const Parameter& p) { return p.name.substr(0, p.name.rfind('.')); }
+inline std::string layer_of(const Parameter& p) {
+  return p.name.substr(0, p.name.find_last_of("._"));
+}
 
 // Every op of a forward pass but casts and losses is a layer, with the name of its parameters, or
 // its own where it has none. The same network has the same layers in every precision.

@@ -10,6 +10,13 @@ void backward(Backward& b) {
                                            b.saved(2), b.dy(), da, db, b.node.attributes.alpha});
 }
 
+// The gradient of a sum is that of both operands, as it is: nothing is kept and nothing computed.
+void add_backward(Backward& b) {
+  const Tensor dy = b.take_dy();
+  b.hand_over(0, dy);
+  b.hand_over(1, dy);
+}
+
 Tensor apply(Context& ctx, const char* name, Pointwise formula, const Tensor& a, const Tensor& b,
              double alpha) {
   const Context::Range range(ctx, name);
@@ -18,7 +25,10 @@ Tensor apply(Context& ctx, const char* name, Pointwise formula, const Tensor& a,
   }
   Tensor y = ctx.tensor(a.shape(), a.dtype(), name);
   ctx.run(&Kernels::pointwise_forward, {formula, a.view(), b.view(), y.view(), alpha});
-  if (ctx.tape)
+  if (!ctx.tape) return y;
+  if (formula == Pointwise::add)
+    ctx.tape->record(name, {a, b}, y, {}, {}, add_backward);
+  else
     ctx.tape->record(name, {a, b}, y, {a, b, y}, {.alpha = alpha, .formula = formula}, backward);
   return y;
 }

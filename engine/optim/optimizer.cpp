@@ -26,7 +26,11 @@ Optimizer::Optimizer(Context& ctx, const Parameters& parameters, const Optimizer
   const bool uses_decay =
       settings.kind == OptimizerKind::sgd || settings.kind == OptimizerKind::nag;
   int64_t first_chunk = 0;
-  for (const Parameter& p : parameters.parameters) {
+  for (const Parameter* learns : parameters.learning()) {
+    const Parameter& p = *learns;
+    if (groups_.empty() || groups_.back().rate_factor != p.rate_factor)
+      groups_.push_back({items_.size(), 0, p.rate_factor});
+    ++groups_.back().count;
     void* moment[2] = {};
     for (int i = 0; i < moments_of(settings.kind); ++i) {
       moments_.push_back({fmt::format("{}.moment{}", p.name, i + 1),
@@ -46,6 +50,15 @@ Optimizer::Optimizer(Context& ctx, const Parameters& parameters, const Optimizer
                       .first_chunk = first_chunk});
     first_chunk += (items_.back().count + kParameterChunk - 1) / kParameterChunk;
   }
+  learning_ = items_.size();
+  for (Group& group : groups_) {
+    if (group.first == 0) continue;
+    const size_t from = std::exchange(group.first, items_.size());
+    for (size_t i = 0; i < group.count; ++i) {
+      items_.push_back(items_[from + i]);
+      items_.back().first_chunk -= items_[from].first_chunk;
+    }
+  }
   const size_t bytes = items_.size() * sizeof(ParameterUpdate);
   device_items_ = ctx.persistent({int64_t(bytes)}, Dtype::u8);
   ctx.upload(device_items_, items_.data(), bytes);
@@ -53,13 +66,14 @@ Optimizer::Optimizer(Context& ctx, const Parameters& parameters, const Optimizer
 
 void Optimizer::step(Context& ctx, double learning_rate) {
   auto* state = state_.data<StepState>();
-  const auto count = int64_t(items_.size());
   const auto* device_items = device_items_.data<ParameterUpdate>();
-  ctx.run(&Kernels::gradient_check, {items_.data(), device_items, count, state, scaler_});
-  ctx.run(
-      &Kernels::optimizer_step,
-      {settings_.kind, items_.data(), device_items, count, state, learning_rate, settings_.momentum,
-       settings_.beta_1, settings_.beta_2, settings_.eps, settings_.gamma, settings_.clip_norm});
+  ctx.run(&Kernels::gradient_check,
+          {items_.data(), device_items, int64_t(learning_), state, scaler_});
+  for (const auto& [first, count, rate_factor] : groups_)
+    ctx.run(&Kernels::optimizer_step,
+            {settings_.kind, items_.data() + first, device_items + first, int64_t(count), state,
+             learning_rate * rate_factor, settings_.momentum, settings_.beta_1, settings_.beta_2,
+             settings_.eps, settings_.gamma, settings_.clip_norm});
 }
 
 StepState Optimizer::state(Context& ctx) const {
@@ -82,10 +96,10 @@ void train_step(Context& ctx, const Parameters& parameters, Optimizer& optimizer
   }
   const Comm& comm = ctx.backend().comm;
   if (comm.size > 1) {
-    for (const Parameter& p : parameters.parameters) {
+    for (const Parameter* p : parameters.learning()) {
       comm.all_reduce_sum(
           comm.self, ctx.stream(),
-          {p.gradient.data<void>(), p.gradient.dtype(), p.gradient.shape().count()});
+          {p->gradient.data<void>(), p->gradient.dtype(), p->gradient.shape().count()});
     }
   }
   optimizer.step(ctx, learning_rate);

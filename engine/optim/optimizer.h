@@ -26,7 +26,7 @@ class Optimizer {
   Optimizer(Context&, const Parameters& parameters, const OptimizerSettings&,
             const ScalerPolicy& = {});
 
-  // Checks the gradients and, where all are finite, updates every parameter.
+  // Checks the gradients and, where all are finite, updates every parameter that learns.
   void step(Context&, double learning_rate);
 
   const StepState* device_state() const {
@@ -42,6 +42,13 @@ class Optimizer {
   OptimizerSettings settings_;
   ScalerPolicy scaler_;
   std::vector<Buffer> moments_;
+  // Parameters of one rate factor, next to each other: an update of its own.
+  struct Group {
+    size_t first, count;  // of items_
+    double rate_factor;
+  };
+  std::vector<Group> groups_;
+  size_t learning_ = 0;  // the first items, for the check; what follows numbers a group's chunks
   std::vector<ParameterUpdate> items_;
   Tensor device_items_, state_;
 };

@@ -142,18 +142,18 @@ TEST_CASE("verify: faults are exit 3, warnings stand apart") {
   write_png(folder / "images/good.png",
             {.height = 2, .width = 2, .channels = 1, .pixels = {1, 2, 3, 4}});
   const std::string good = folder.read("images/good.png");
-  CHECK(prepare({"verify", folder / "images"}).out == "files: 1, faults: 0, warnings: 0\n");
+  CHECK(prepare({"verify", folder / "images"}).out == "images: 1, faults: 0, warnings: 0\n");
 
   folder.write("images/a_tail.png", good + "more");
   const Ran odd = prepare({"verify", folder / "images"});
   CHECK(odd.exit == 0);
   CHECK(odd.out.find("warning: ") == 0);
-  CHECK(odd.out.find("\nfiles: 2, faults: 0, warnings: 1\n") != std::string::npos);
+  CHECK(odd.out.find("\nimages: 2, faults: 0, warnings: 1\n") != std::string::npos);
 
   folder.write("images/cut.png", good.substr(0, good.size() / 2));
   folder.write("images/text.png", "not found");
   const Ran bad = prepare({"verify", "--threads", "2", folder / "images", folder / "none"});
-  check_said(bad, 3, "3 of 5 files cannot be used");
+  check_said(bad, 3, "3 faults in 5 images");
   CHECK(bad.out.find("fault: ") == 0);
   CHECK(bad.out.find("fault: ") < bad.out.find("warning: "));
   CHECK(bad.out.find("cut.png") != std::string::npos);

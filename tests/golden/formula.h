@@ -70,19 +70,20 @@ inline Tensor uniform_tensor(Context& ctx, const std::string& name, Shape shape)
 inline void fill(Context& ctx, const std::string& name, const Tensor& t, bool apart) {
   const Shape& s = t.shape();
   const uint64_t hash = fnv1a(name);
+  const bool little = name.ends_with("bn3.weight") || (name.ends_with("bn3_gamma") && !apart);
   std::vector<double> v(size_t(s.count()));
   for_each_place(s, [&](size_t m, size_t f) {
     const double u = uniform(hash, f);
     double x = u / 8;
     if (s.rank == 4)
       x = u * std::sqrt(6.0 / double(s[0] * s[1] * s[2]));
-    else if (name == "fc.weight")
+    else if (s.rank == 2)
       x = u / std::sqrt(double(s[1]));
-    else if (name.ends_with("running_var"))
+    else if (name.ends_with("_var"))
       x = 1 + u / 2;
-    else if (name.ends_with("weight"))
-      x = (1 + u / 4) * (name.ends_with("bn3.weight") ? 0.25 : 1) * (apart ? 0.5 : 1);
-    else if (apart && name.ends_with("bias") && name != "fc.bias")
+    else if (name.ends_with("weight") || name.ends_with("gamma"))
+      x = (1 + u / 4) * (little ? 0.25 : 1) * (apart ? 0.5 : 1);
+    else if (apart && (name.ends_with("bias") || name.ends_with("beta")) && !name.starts_with("fc"))
       x = u / 2 + (u < 0 ? -1 : 1);
     v[m] = double(float(x));
   });

@@ -15,6 +15,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 SHARED = pathlib.Path(os.environ.get("PNEUMA_SHARED", HERE.parents[2] / "shared")) / "data"
 BUILD = pathlib.Path(sys.argv[1])
 PHANTOMS = tempfile.mkdtemp()
+MXNET = HERE.parents[1] / "build/mxnet-peers"  # for scripts that import it
 ARGUMENTS = {"make_images.py": SHARED / "odd_images", "make_op_cases.py": BUILD,
              "make_optimizer_golden.py": SHARED / "nih_64_followup",
              "make_phantom_golden.py": pathlib.Path(PHANTOMS)}
@@ -59,8 +60,12 @@ with tempfile.TemporaryDirectory() as name:
         if argument and not argument.exists():
             print(f"SKIPPED: {script.name}: there is no {argument} (set PNEUMA_SHARED)")
             continue
+        mxnet = "import mxnet" in script.read_text()
+        if mxnet and not (MXNET / "installed.txt").exists():
+            print(f"SKIPPED: {script.name}: there is no MXNet; see bench/peers/mxnet_requirements.txt")
+            continue
         before = set(folder.iterdir())
-        done = subprocess.run([sys.executable, script, *([argument] if argument else [])],
+        done = subprocess.run([MXNET / "bin/python3" if mxnet else sys.executable, script, *([argument] if argument else [])],
                               capture_output=True, text=True)
         made = [path for path in sorted(set(folder.iterdir()) - before) if path.is_file()]
         if done.returncode or not made:
@@ -71,6 +76,9 @@ with tempfile.TemporaryDirectory() as name:
                 faults.append(f"FAULT: {script.name} makes {path.name}, which is not committed")
             elif path.suffix == ".json":
                 compare(path.name, json.loads(committed.read_text()), json.loads(path.read_text()))
+            elif path.suffix == ".params":
+                if committed.read_bytes() != path.read_bytes():
+                    faults.append(f"FAULT: {script.name} makes another {path.name}")
             else:  # safetensors: a header whose metadata stand in any order, then the numbers
                 compare(path.name, *(tensors(file) for file in (committed, path)))
             print(f"{script.name}: {path.name}")

@@ -3,7 +3,6 @@
 The test program writes the inputs of its cases; this computes each case from its name and inputs and
 keeps, for every result, its norm and two projections, in op_cases.json beside this file.
 """
-import colorsys
 import json
 import os
 import re
@@ -11,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -63,7 +63,7 @@ def sigmoid_cross_entropy(name, z, y, w_pos, w_neg):
 
 
 def warped(image, affine, border):
-    """Bilinear at affine * (x, y, 1), the border's level outside, rounded half up."""
+    """Bilinear at affine * (x, y, 1), the border's level outside, a tie goes to the even level."""
     height, width, _ = image.shape
     padded = np.pad(image.astype(np.float64), ((2, 2), (2, 2), (0, 0)), constant_values=border)
     y, x = np.mgrid[0:height, 0:width]
@@ -75,21 +75,13 @@ def warped(image, affine, border):
     at = lambda dy, dx: padded[top + dy + 2, left + dx + 2]
     upper = at(0, 0) * (1 - right) + at(0, 1) * right
     lower = at(1, 0) * (1 - right) + at(1, 1) * right
-    return np.floor(upper * (1 - down) + lower * down + 0.5)
+    return np.rint(upper * (1 - down) + lower * down)
 
 
-def recoloured(image, hue, lightness, saturation):
-    """Shifts in 8-bit HLS by the standard library's colorsys, one pixel at a time."""
-    half_up = lambda v: int(np.floor(v + 0.5 + 1e-9))  # a half may have lost its last bit
-    clamp = lambda v, high: min(max(v, 0), high)
-    out = np.empty_like(image, dtype=np.float64)
-    for place in np.ndindex(image.shape[:2]):
-        h, l, s = colorsys.rgb_to_hls(*(image[place] / 255.0))
-        h = clamp(half_up(h * 180) + hue, 180) / 180
-        l = clamp(half_up(l * 255) + lightness, 255) / 255
-        s = clamp(half_up(s * 255) + saturation, 255) / 255
-        out[place] = [clamp(half_up(v * 255), 255) for v in colorsys.hls_to_rgb(h, l, s)]
-    return out
+def recoloured(image, *shifts):
+    """Shifts of hue, lightness and saturation in OpenCV's 8-bit HLS, each clamped to its range."""
+    hls = cv2.cvtColor(np.ascontiguousarray(image, np.uint8), cv2.COLOR_RGB2HLS).astype(int) + shifts
+    return cv2.cvtColor(hls.clip(0, (180, 255, 255)).astype(np.uint8), cv2.COLOR_HLS2RGB)
 
 
 def augment(name, pixels, items):

@@ -14,14 +14,14 @@ AUTOCAST = {"bfloat16": 1, "float16": 1024}  # and the loss scale, as a GradScal
 DRAWS = 4
 
 
-def run(network, dtype, autocast=None, apart=True, draw=""):
+def run(network, dtype, autocast=None, apart=True, draw="", side=SIDE):
     """One step on the formula's batch: logits, loss and gradients, statistics, then evaluation."""
     low = torch.autocast("cpu", getattr(torch, autocast or "bfloat16"), enabled=bool(autocast))
     scale = AUTOCAST.get(autocast, 1)
     formula.fill(network, apart)
     network.to(dtype)
-    shape = (BATCH, 3, SIDE, SIDE)
-    x = torch.from_numpy(formula.uniform("image" + draw, BATCH * 3 * SIDE * SIDE))
+    shape = (BATCH, 3, side, side)
+    x = torch.from_numpy(formula.uniform("image" + draw, BATCH * 3 * side * side))
     x = x.reshape(shape).to(dtype)
     labels = torch.from_numpy(formula.uniform("labels" + draw, BATCH * CLASSES) > 0.5)
     labels = labels.reshape(BATCH, CLASSES).to(dtype)
@@ -47,7 +47,7 @@ def distance(a, truth):
     return float((a.to(torch.float64) - truth).norm() / truth.norm())
 
 
-def autocast_golden(make):
+def autocast_golden(make, side):
     """Distances from float64 of DRAWS steps: logits, the medians over gradients and statistics.
 
     A number that rounding moves across a ReLU's 0 moves every gradient before it. So norms are not
@@ -57,7 +57,7 @@ def autocast_golden(make):
     for precision in AUTOCAST:
         golden[precision] = {"logits": [], "gradients": [], "statistics": []}
     for draw in range(DRAWS):
-        start = {"apart": False, "draw": str(draw)}
+        start = {"apart": False, "draw": str(draw), "side": side}
         truth = run(make(num_classes=CLASSES), torch.float64, **start)
         for precision in AUTOCAST:
             rounded = run(make(num_classes=CLASSES), torch.float32, precision, **start)
@@ -71,22 +71,23 @@ def autocast_golden(make):
     return golden
 
 
-def step_golden(make):
-    truth = run(make(num_classes=CLASSES), torch.float64)
-    single = run(make(num_classes=CLASSES), torch.float32)
-    golden = {"batch": BATCH, "side": SIDE, "classes": CLASSES}
+def step_golden(make, side=SIDE, entries=formula.ENTRIES, autocast=True):
+    truth = run(make(num_classes=CLASSES), torch.float64, side=side)
+    single = run(make(num_classes=CLASSES), torch.float32, side=side)
+    golden = {"batch": BATCH, "side": side, "classes": CLASSES}
     for key in ("evaluation", "logits", "loss"):
         golden[key] = truth[key].reshape(-1).tolist()
     for key in ("gradients", "statistics"):
         golden[key] = {
-            name: formula.sketch(name, t) | {"float32": distance(single[key][name], t)}
+            name: formula.sketch(name, t, entries) | {"float32": distance(single[key][name], t)}
             for name, t in truth[key].items()
         }
     for key in ("evaluation", "logits", "loss"):
         print(key, distance(single[key], truth[key]))
     worst = sorted(golden["gradients"].items(), key=lambda item: -item[1]["float32"])[:3]
     print("gradients", [(name, g["float32"]) for name, g in worst])
-    golden["autocast"] = autocast_golden(make)
+    if autocast:
+        golden["autocast"] = autocast_golden(make, side)
     return golden
 
 

@@ -1,8 +1,8 @@
-// Whole networks against PyTorch (make_resnet_golden.py): the oracle in float64 against PyTorch's
-// float64 sketches, then each device against the oracle's full tensors. In float32 by the criterion
-// that two honest float32 runs allow: ||g - g64|| / ||g64|| <= max(1e-4, 1.5 x PyTorch float32's
-// own). In bfloat16 and float16: the median of that over all tensors, mean of a few steps, at most
-// 1.2 x PyTorch autocast's.
+// Whole networks against PyTorch (make_resnet_golden.py, make_resnet_mxnet_golden.py): the oracle
+// in float64 against PyTorch's float64 sketches, then each device against the oracle's full
+// tensors. In float32 by the criterion that two honest float32 runs allow: ||g - g64|| / ||g64|| <=
+// max(1e-4, 1.5 x PyTorch float32's own). In bfloat16 and float16: the median of that over all
+// tensors, mean of a few steps, at most 1.2 x PyTorch autocast's.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -35,12 +35,15 @@ struct Start {
 };
 
 // The step, its gradients without the loss scale.
-Result run(const Backend& backend, const Precision& precision, int num_layers, const Json& g,
+Result run(const Backend& backend, const Precision& precision, const Json& g,
            const Start& start = {}) {
-  const double scale = g.at("autocast").at("loss_scales").value(precision.name, 1.0);
+  const double scale = g.value("/autocast/loss_scales"_json_pointer / precision.name, 1.0);
   Context ctx(backend, precision);
   const int64_t batch = g.at("batch"), side = g.at("side"), classes = g.at("classes");
-  ResNet net(ctx, {.num_layers = num_layers, .num_classes = int(classes)});
+  ResNet net(ctx, {.num_layers = g.at("num_layers"),
+                   .num_classes = int(classes),
+                   .base_width = g.value("base_width", 64),
+                   .arch = arch_named(g.value("arch", "v1.5"))});
   Parameters& parameters = net.parameters();
   golden::fill(ctx, parameters, start.apart);
   parameters.write_working(ctx);
@@ -135,19 +138,17 @@ std::vector<const Backend*> every_device() {
 
 // Distances of steps in 16 bits from the oracle's, the mean of so many draws: logits, medians over
 // gradients and statistics.
-void check_sixteen_bits(int num_layers, size_t draws, const std::vector<const Backend*>& all) {
+void check_sixteen_bits(const Json& g, size_t draws, const std::vector<const Backend*>& all) {
   constexpr double kOfPyTorch = 1.2;
-  const Json g = golden::read(fmt::format("resnet{}.json", num_layers));
   const Json& autocast = g.at("autocast");
   std::vector<Result> oracles;
   for (size_t k = 0; k < draws; ++k)
-    oracles.push_back(
-        run(reference_backend(), float64(), num_layers, g, {false, std::to_string(k)}));
+    oracles.push_back(run(reference_backend(), float64(), g, {false, std::to_string(k)}));
   for (const Backend* device : all)
     for (const Precision* precision : {&bfloat16(), &float16()}) {
       std::map<std::string, double> ours;
       for (size_t k = 0; k < oracles.size(); ++k) {
-        const Result got = run(*device, *precision, num_layers, g, {false, std::to_string(k)});
+        const Result got = run(*device, *precision, g, {false, std::to_string(k)});
         const auto median_of = [](const auto& tensors, const auto& truth) {
           std::vector<double> d;
           for (const auto& [name, t] : tensors)
@@ -172,25 +173,48 @@ void check_sixteen_bits(int num_layers, size_t draws, const std::vector<const Ba
     }
 }
 
-void check_network(int num_layers) {
-  const Json g = golden::read(fmt::format("resnet{}.json", num_layers));
-  const Result oracle = run(reference_backend(), float64(), num_layers, g);
+void check_network(const Json& g, const std::vector<const Backend*>& all) {
+  const Result oracle = run(reference_backend(), float64(), g);
   check_oracle(oracle, g);
-  for (const Backend* device : testing::devices())
-    check_float32(device->name, run(*device, float32(), num_layers, g), oracle, g);
+  for (const Backend* device : all)
+    check_float32(device->name, run(*device, float32(), g), oracle, g);
 }
+
+Json torchvision(int num_layers) {
+  Json g = golden::read(fmt::format("resnet{}.json", num_layers));
+  g["num_layers"] = num_layers;
+  return g;
+}
+Json mxnet(size_t step) { return golden::read("resnet_mxnet.json").at("steps").at(step); }
 
 }  // namespace
 
-TEST_CASE("ResNet-18 is PyTorch's, in float64 and in float32") { check_network(18); }
-TEST_CASE("ResNet-50 is PyTorch's, in float64 and in float32") { check_network(50); }
+TEST_CASE("ResNet-18 is PyTorch's, in float64 and in float32") {
+  check_network(torchvision(18), testing::devices());
+}
+TEST_CASE("ResNet-50 is PyTorch's, in float64 and in float32") {
+  check_network(torchvision(50), testing::devices());
+}
+TEST_CASE("MXNet's ResNets are PyTorch's by the same description, in float64 and in float32") {
+  const Json steps = golden::read("resnet_mxnet.json").at("steps");
+  CHECK(steps.size() == 6);
+  for (const Json& g : steps) {
+    CAPTURE(g.at("arch").get<std::string>());
+    CAPTURE(g.at("num_layers").get<int>());
+    check_network(g, every_device());
+  }
+}
 // Draws of ResNet-18 differ by more, so that it takes all of them; those of ResNet-50 by 5 %.
 TEST_CASE("ResNet-18 in 16 bits is as near float64 as PyTorch's autocast") {
-  check_sixteen_bits(18, 4, {every_device()[0]});
+  check_sixteen_bits(torchvision(18), 4, {every_device()[0]});
 }
 TEST_CASE("ResNet-50 in 16 bits is as near float64 as PyTorch's autocast") {
-  check_sixteen_bits(50, 1, every_device());
+  check_sixteen_bits(torchvision(50), 1, every_device());
+}
+TEST_CASE("ResNet-50 v2 in 16 bits is as near float64 as PyTorch's autocast") {
+  check_sixteen_bits(mxnet(0), 4, every_device());
 }
 TEST_CASE("ResNets in 16 bits are as near, in every draw on every device [slow]") {
-  for (const int num_layers : {18, 50}) check_sixteen_bits(num_layers, 4, every_device());
+  for (const int num_layers : {18, 50})
+    check_sixteen_bits(torchvision(num_layers), 4, every_device());
 }

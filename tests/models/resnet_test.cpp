@@ -68,15 +68,11 @@ FileTensor& find(std::vector<FileTensor>& tensors, const std::string& name) {
   throw std::runtime_error(name);
 }
 
-}  // namespace
-
-TEST_CASE("names, shapes and order are torchvision's at every depth") {
-  const golden::Json depths = golden::read("resnet_names.json").at("depths");
-  REQUIRE(depths.size() == 5);
+void check_names(const golden::Json& depths, Arch arch) {
   for (const auto& [layers, expected] : depths.items()) {
     CAPTURE(layers);
     Context ctx(reference_backend(), float32(), /*dry=*/true);
-    const ResNet net(ctx, {.num_layers = std::stoi(layers), .num_classes = 1000});
+    const ResNet net(ctx, {.num_layers = std::stoi(layers), .num_classes = 1000, .arch = arch});
     std::string parameters, statistics;
     for (const Parameter& p : net.parameters().parameters)
       parameters += line(p.name, p.value.shape());
@@ -91,13 +87,45 @@ TEST_CASE("names, shapes and order are torchvision's at every depth") {
   }
 }
 
+}  // namespace
+
+TEST_CASE("names, shapes and order are torchvision's at every depth") {
+  const golden::Json depths = golden::read("resnet_names.json").at("depths");
+  REQUIRE(depths.size() == 5);
+  check_names(depths, Arch::v1_5);
+}
+
+TEST_CASE("names, shapes and order are MXNet's at every depth") {
+  for (const Arch arch : {Arch::v1, Arch::v2}) {
+    CAPTURE(std::string(name_of(arch)));
+    const golden::Json depths = golden::read("resnet_mxnet.json").at("depths").at(name_of(arch));
+    REQUIRE(depths.size() == known_depths().size());
+    check_names(depths, arch);
+  }
+}
+
+TEST_CASE("v1.5 has the other depths, too: three stages of MXNet's widths, torchvision's names") {
+  Context ctx(reference_backend(), float32(), true);
+  const ResNet small(ctx, {.num_layers = 20});
+  std::string lines;
+  for (const Parameter& p : small.parameters().parameters)
+    if (p.role == Role::weight) lines += line(p.name, p.value.shape());
+  has(lines, "conv1.weight [16,3,3,3]\nlayer1.0.conv1.weight [16,16,3,3]\n");
+  has(lines, "layer2.0.conv2.weight [32,32,3,3]\nlayer2.0.downsample.0.weight [32,16,1,1]\n");
+  has(lines, "layer3.2.conv2.weight [64,64,3,3]\nfc.weight [14,64]\n");
+  CHECK(ResNet(ctx, {.num_layers = 200}).plan().blocks.size() == 3 + 24 + 36 + 3);
+}
+
 TEST_CASE("settings out of range are refused") {
   Context ctx(reference_backend(), float32(), true);
   CHECK_THROWS_WITH(ResNet(ctx, {.num_layers = 19}),
-                    "--num_layers 19 is not known; known are 18, 34, 50, 101, 152");
+                    "--num_layers 19 is not known; known are 18, 34, 50, 101, 152, 200, and 20, "
+                    "32, 44, 56, 110 for small images");
   CHECK_THROWS_AS(ResNet(ctx, {.num_classes = 0}), Error);
   CHECK_THROWS_AS(ResNet(ctx, {.channels = 0}), Error);
   CHECK_THROWS_AS(ResNet(ctx, {.base_width = 100'000}), Error);
+  CHECK_THROWS_AS(ResNet(ctx, {.num_layers = 20, .base_width = 3}), Error);
+  CHECK_THROWS_WITH(arch_named("v3"), "--arch v3 is not known; known are v1.5, v1, v2");
 }
 
 TEST_CASE("a start is a pure function of the seed") {

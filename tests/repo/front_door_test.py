@@ -11,12 +11,14 @@ PACKAGES_THERE = 'for a; do case $a in -*|*{*) ;; *) echo "ii  $a";; esac; done'
 REAL = ["bash", "basename", "cat", "chmod", "cp", "cmp", "comm", "dirname", "find", "grep", "mkdir", "rm", "sed", "sort",
         "tail", "tee", "env", "uname"]
 REQUIREMENTS = {"onednn": "kernels/cpu/onednn_requirements.txt",
-                "nvrtc": "kernels/cuda/nvrtc_requirements.txt"}
+                "nvrtc": "kernels/cuda/nvrtc_requirements.txt",
+                "peers": "bench/peers/requirements.txt",
+                "mxnet-peers": "bench/peers/mxnet_requirements.txt"}
 faults = []
 
 
 def machine(folder, **stand_ins):
-    """A checkout with oneDNN and NVRTC in place, and a PATH of REAL tools and stand-ins only."""
+    """A checkout with oneDNN, NVRTC and the peers in place, and a PATH of REAL tools and stand-ins only."""
     (folder / "bin").mkdir()
     for tool in REAL:
         (folder / "bin" / tool).symlink_to(shutil.which(tool))
@@ -98,5 +100,8 @@ case(["test", "a", "b"], 1, "-R a|b", "5 passed, 2 failed",
      ctest='echo "$@"; echo "71% tests passed, 2 tests failed out of 7"; exit 8')
 case(["test", "--slow"], 0, "^(quick|slow)$",
      ctest='echo "$@"; echo "100% tests passed, 0 tests failed out of 7"')
+case(["test", "--peers"], 0, "command failed (exit 1): python3 -m venv", "without MXNet 1.9.1",
+     "0 tests failed out of 7", lacks="mxnet-peers", python3="exit 1",
+     ctest="echo '100% tests passed, 0 tests failed out of 7'")
 case(["test"], 1, "no test ran", ctest="echo 'No tests were found!!!'; exit 8")
 finish(faults)

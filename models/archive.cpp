@@ -1,0 +1,161 @@
+#include "models/archive.h"
+
+#include <zlib.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/error.h"
+#include "engine/io/atomic_file.h"
+
+namespace pneuma {
+namespace {
+
+constexpr size_t kBlock = 512, kPiece = size_t{1} << 20;
+constexpr uint64_t kMostGrowth = 64;  // weights hardly shrink; the rest is small
+constexpr int kGzip = 15 + 16;        // zlib's window, and gzip's head and tail around it
+
+struct Header {  // of ustar: numbers are octal text
+  char name[100], mode[8], owner[8], group[8], size[12], time[12], checksum[8], type, link[100];
+  char magic[8], owner_name[32], group_name[32], major[8], minor[8], prefix[155], rest[12];
+
+  unsigned sum() const {  // with the checksum's own field blank
+    Header copy = *this;
+    std::memset(copy.checksum, ' ', sizeof copy.checksum);
+    unsigned total = 0;
+    for (size_t i = 0; i < sizeof copy; ++i) total += reinterpret_cast<unsigned char*>(&copy)[i];
+    return total;
+  }
+};
+static_assert(sizeof(Header) == kBlock);
+
+// Packs what it is given into the file.
+class Packer {
+ public:
+  explicit Packer(const std::filesystem::path& path) : file_(path) {
+    if (deflateInit2(&stream_, Z_BEST_SPEED, Z_DEFLATED, kGzip, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+      fail(Exit::environment, "{}: no memory to pack it; close other programs", path.string());
+  }
+  ~Packer() { deflateEnd(&stream_); }
+  Packer(const Packer&) = delete;
+
+  void write(std::string_view bytes, int flush = Z_NO_FLUSH) {
+    do {  // zlib counts in 32 bits
+      const std::string_view piece = bytes.substr(0, kPiece);
+      bytes.remove_prefix(piece.size());
+      stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(piece.data()));
+      stream_.avail_in = uInt(piece.size());
+      do {
+        stream_.next_out = reinterpret_cast<Bytef*>(packed_.data());
+        stream_.avail_out = uInt(packed_.size());
+        deflate(&stream_, flush);
+        file_.write(std::string_view(packed_).substr(0, packed_.size() - stream_.avail_out));
+      } while (stream_.avail_out == 0);
+    } while (!bytes.empty());
+  }
+  void commit() {
+    write({}, Z_FINISH);
+    file_.commit();
+  }
+
+ private:
+  AtomicFile file_;
+  z_stream stream_ = {};
+  std::string packed_ = std::string(kPiece, '\0');
+};
+
+// Hands out what the file unpacks to, piece by piece.
+class Unpacker {
+ public:
+  explicit Unpacker(const std::filesystem::path& path)
+      : path_(path), packed_size_(InputFile(path).size()), file_(gzopen(path.c_str(), "rb")) {
+    if (!file_) fail(Exit::environment, "{}: cannot be opened; try again", path.string());
+  }
+  ~Unpacker() { gzclose(file_); }
+  Unpacker(const Unpacker&) = delete;
+
+  uint64_t packed_size() const { return packed_size_; }
+  void read(char* to, size_t bytes) {
+    if (gzread(file_, to, unsigned(bytes)) != int(bytes)) refuse("it is cut off or damaged");
+  }
+  // `bytes` and what fills their last block; kept in `to` where that is not null.
+  void content(uint64_t bytes, std::string* to) {
+    std::string skipped;
+    for (uint64_t rest = (bytes + kBlock - 1) / kBlock * kBlock; rest > 0;) {
+      const size_t n = size_t(std::min<uint64_t>(rest, kPiece)), at = to ? to->size() : 0;
+      std::string& piece = to ? *to : skipped;
+      piece.resize(at + n);
+      read(piece.data() + at, n);
+      rest -= n;
+    }
+    if (to) to->resize(bytes);
+  }
+  [[noreturn]] void refuse(const char* problem) const {
+    fail(Exit::data, "{}: not a whole .tar.gz: {}; fetch or export it again", path_.string(),
+         problem);
+  }
+
+ private:
+  const std::filesystem::path path_;
+  const uint64_t packed_size_;
+  gzFile file_;
+};
+
+uint64_t octal(std::span<const char> digits, const Unpacker& archive) {
+  uint64_t value = 0;
+  for (const char c : digits) {
+    if (c == ' ' || c == '\0') continue;
+    if (c < '0' || c > '7') archive.refuse("a header of it holds no octal number");
+    value = value * 8 + uint64_t(c - '0');
+  }
+  return value;
+}
+
+}  // namespace
+
+void write_archive(const std::filesystem::path& path, std::span<const ArchivedFile> files) {
+  Packer packer(path);
+  for (const ArchivedFile& file : files) {
+    Header header = {};
+    std::strncpy(header.name, file.name.c_str(), sizeof header.name - 1);
+    std::strcpy(header.mode, "0000644"), std::strcpy(header.owner, "0000000");
+    std::strcpy(header.group, "0000000"), std::strcpy(header.time, "00000000000");
+    std::snprintf(header.size, sizeof header.size, "%011llo",
+                  static_cast<unsigned long long>(file.bytes.size()));
+    header.type = '0';
+    std::memcpy(header.magic, "ustar\00000", sizeof header.magic);
+    std::snprintf(header.checksum, sizeof header.checksum, "%06o", header.sum());
+    header.checksum[7] = ' ';
+    packer.write({reinterpret_cast<const char*>(&header), sizeof header});
+    packer.write(file.bytes);
+    packer.write(std::string((kBlock - file.bytes.size() % kBlock) % kBlock, '\0'));
+  }
+  packer.write(std::string(2 * kBlock, '\0'));
+  packer.commit();
+}
+
+std::vector<ArchivedFile> read_archive(const std::filesystem::path& path,
+                                       const std::function<bool(std::string_view)>& wanted) {
+  Unpacker archive(path);
+  std::vector<ArchivedFile> files;
+  while (true) {
+    Header header;
+    archive.read(reinterpret_cast<char*>(&header), sizeof header);
+    if (header.sum() == 8 * ' ') return files;  // a block of zeros is the end
+    if (octal(header.checksum, archive) != header.sum()) archive.refuse("a header is damaged");
+    const uint64_t size = octal(header.size, archive);
+    std::string name(header.name, strnlen(header.name, sizeof header.name));
+    name = name.substr(name.rfind('/') + 1);
+    const bool plain = header.type == '0' || header.type == '\0';
+    if (!plain || !wanted(name)) {
+      archive.content(size, nullptr);
+      continue;
+    }
+    if (size > kMostGrowth * archive.packed_size())
+      archive.refuse("a file in it claims more than it can hold");
+    ArchivedFile& file = files.emplace_back(std::move(name), "");
+    archive.content(size, &file.bytes);
+  }
+}
+
+}  // namespace pneuma
