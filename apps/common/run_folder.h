@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -21,6 +22,7 @@ class RunFolder {
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path file(const std::string& name) const { return path_ / name; }
   std::filesystem::path checkpoint(int64_t epoch) const;  // checkpoints/epoch-0000.safetensors
+  std::map<int64_t, std::filesystem::path> checkpoints() const;  // those that there are, by epoch
   std::filesystem::path best() const { return path_ / "best.safetensors"; }
 
  private:

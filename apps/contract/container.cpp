@@ -1,11 +1,12 @@
 #include "apps/contract/container.h"
 
 #include <algorithm>
-#include <cstdlib>
+#include <map>
 
 #include "data/text.h"
 #include "engine/error.h"
 #include "engine/io/atomic_file.h"
+#include "models/mxnet/export.h"
 
 namespace pneuma {
 namespace {
@@ -22,16 +23,6 @@ std::vector<fs::path> files_of(const fs::path& folder) {
       files.push_back(entry.path());
   std::ranges::sort(files);
   return files;
-}
-
-// Of a folder with weights: ours first, then an archive, then MXNet's, the last epoch of several.
-std::string weights_of(const fs::path& folder) {
-  const std::vector<fs::path> files = files_of(folder);
-  for (const std::string_view end : {".safetensors", ".tar.gz", ".params"}) {
-    for (auto file = files.rbegin(); file != files.rend(); ++file)
-      if (file->string().ends_with(end)) return file->string();
-  }
-  return "";
 }
 
 std::string text_at(const Json& json, const char* key) {
@@ -148,22 +139,33 @@ void Container::read_channels(TrainSettings& s, std::vector<std::string>* notes)
     *folder = channel(name).string();
     if (!records) *list = list_of(name + std::string("_lst"));
   }
-  find_weights(s, notes);
-}
-
-void Container::find_weights(TrainSettings& s, std::vector<std::string>* notes) const {
-  std::error_code error;
-  (void)s, (void)notes;
+  if (fs::exists(channel("pretrained"), error)) s.pretrained = channel("pretrained").string();
+  if (fs::exists(channel("model"), error)) s.model_channel = channel("model").string();
 }
 
 void Container::store_model(const RunFolder& run, int64_t best_epoch, bool every,
                             const Backend& backend, int batch) {
-  (void)every, (void)backend, (void)batch;
-  if (!stored_.insert(best_epoch).second) return;
   std::error_code error;
   fs::create_directories(model(), error);
-  write_file_atomically(model() / "model.safetensors", read_file(run.best(), SIZE_MAX));
-  fmt::print("Saved checkpoint to \"{}\"\n", (model() / "model.safetensors").string());
+  std::map<int64_t, fs::path> wanted;  // weights by epoch
+  if (every) wanted = run.checkpoints();
+  if (wanted.empty()) wanted[best_epoch] = run.best();
+  const auto params_of = [](int64_t epoch) {
+    return fmt::format("image-classification-{:04}.params", epoch + 1);
+  };
+  std::set<std::string> names;
+  for (const auto& [epoch, weights] : wanted) {
+    names.insert(params_of(epoch));
+    if (!stored_.insert(epoch).second) continue;
+    for (const ArchivedFile& file : mxnet_files(backend, weights, int(epoch + 1), batch))
+      write_file_atomically(model() / file.name, file.bytes);
+    fmt::print("Saved checkpoint to \"{}\"\n", (model() / params_of(epoch)).string());
+  }
+  for (const fs::path& file : files_of(model()))
+    if (file.extension() == ".params" && !names.contains(file.filename())) fs::remove(file, error);
+  if (stored_best_ != best_epoch)
+    write_file_atomically(model() / "model.safetensors", read_file(run.best(), SIZE_MAX));
+  stored_best_ = best_epoch;
 }
 
 void Container::store_failure(const std::string& sentence) const noexcept {

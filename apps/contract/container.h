@@ -56,10 +56,10 @@ class Container {
   void check_hosts() const;
   bool reads_records(std::vector<std::string>* notes) const;
   std::string list_of(const std::string& channel) const;
-  void find_weights(TrainSettings& settings, std::vector<std::string>* notes) const;
 
   std::filesystem::path root_;
-  std::set<int64_t> stored_;  // epochs
+  std::set<int64_t> stored_;  // epochs, by this process
+  int64_t stored_best_ = -1;
 };
 
 }  // namespace pneuma

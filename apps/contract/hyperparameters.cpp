@@ -72,6 +72,7 @@ TrainSettings contract_defaults() {
   s.arch = "v2";
   s.mean = "0,0,0", s.std = "1,1,1";
   s.resize = "none";
+  s.checkpoint_frequency = 0;
   s.learning_rate = 0.1;
   s.optimizer = "sgd";
   s.multi_label = false;
