@@ -3,6 +3,7 @@
 #include <set>
 
 #include "apps/common/device.h"
+#include "apps/common/start_weights.h"
 #include "apps/contract/job.h"
 #include "apps/report/report.h"
 #include "engine/io/atomic_file.h"
@@ -45,7 +46,10 @@ TrainSettings resumed_settings(const CLI::App& app, const TrainSettings& given,
   } catch (const nlohmann::json::exception& error) {
     fail(Exit::data, "{}: is damaged: {}", run.file("settings.json").string(), error.what());
   }
-  if (std::filesystem::exists(run.file("last.state"))) s.init.clear();  // the state has its weights
+  if (std::filesystem::exists(run.file("last.state"))) {  // it has the weights
+    for (std::string* start : {&s.init, &s.pretrained, &s.model_channel}) start->clear();
+    s.use_pretrained_model = false;
+  }
   s.output = folder;
   return s;
 }
@@ -116,20 +120,22 @@ int main(int argc, char** argv) {
     }
     resolve(settings, &notes);
     note_ignored(settings, given, &notes);
+    const Backend& backend = device_named(settings.device, settings.threads, settings.conv_table,
+                                          settings.precision_dtype);
+    const TrainData data = load_train_data(settings);
+    settings.num_classes = data.train.num_classes;
+    settle_start(settings, given, &notes);
+    if (job) job->settle_pixels(settings);
     for (const std::string& note : notes) fmt::print("note: {}\n", note);
     if (job) {
       job->print_settings(settings);
       resume = job->interrupted_run(settings);
     }
-    const Backend& backend = device_named(settings.device, settings.threads, settings.conv_table,
-                                          settings.precision_dtype);
-    const TrainData data = load_train_data(settings);
-    settings.num_classes = data.train.num_classes;
     fmt::print("settings\n{}{}{}\n", text_of(settings),
                precision_named(settings.precision_dtype).text(), text_of(scaler_of(settings)));
     fmt::print("images: {} to train, {} to validate, {} to test\n", data.train.samples.size(),
                data.validation.samples.size(), data.test.samples.size());
-    if (!resume.empty() && std::filesystem::exists(resume + "/last.state")) settings.init.clear();
+    if (job && std::filesystem::exists(resume + "/last.state")) settings.init.clear();
     Trainer trainer(settings, data, backend, dry_run);
     fmt::print("{}", trainer.plan_text());
     const std::string convolutions = backend.device.choices ? backend.device.choices() : "";

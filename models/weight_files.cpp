@@ -177,7 +177,8 @@ LoadReport load_pretrained(Context& ctx, const ResNet& net, const WeightFile& fi
   Tensor statistics[2];  // mean, variance
   for (const Buffer& b : net.parameters().buffers)
     if (b.name.starts_with(norm + "_")) statistics[b.name.ends_with("_var")] = b.value;
-  std::vector<double> mean = get_values(ctx, statistics[0]), variance = get_values(ctx, statistics[1]);
+  std::vector<double> mean = get_values(ctx, statistics[0]),
+                      variance = get_values(ctx, statistics[1]);
   for (size_t c = 0; c < mean.size(); ++c)
     PixelScale{format.mean[c], format.std[c], net.plan().eps}.from_raw(mean[c], variance[c]);
   set_values(ctx, statistics[0], mean);

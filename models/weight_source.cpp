@@ -113,8 +113,10 @@ void WeightFile::take_archive(const std::filesystem::path& path) {
            path, [&](std::string_view name) { return name == chosen || name == kShapes; })) {
     if (file.name == chosen && tensors_.empty()) {
       name_ += ": " + chosen;
-      if (!best[0].empty()) take_safetensors(SafetensorsFile(file.bytes, name_));
-      else take_params(std::move(file.bytes));
+      if (!best[0].empty())
+        take_safetensors(SafetensorsFile(file.bytes, name_));
+      else
+        take_params(std::move(file.bytes));
     } else if (file.name == kShapes) {
       const auto json = nlohmann::json::parse(file.bytes, nullptr, false);
       try {

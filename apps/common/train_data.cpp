@@ -77,7 +77,8 @@ ModelInfo model_info_of(const TrainSettings& s, const TrainData& data) {
   info.network = {.num_layers = s.num_layers,
                   .num_classes = data.train.num_classes,
                   .channels = shape.channels,
-                  .base_width = s.base_width};
+                  .base_width = s.base_width,
+                  .arch = arch_named(s.arch)};
   info.image_shape = {shape.channels, shape.height, shape.width};
   info.findings = data.train.findings;
   info.multi_label = s.multi_label;

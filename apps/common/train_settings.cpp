@@ -28,16 +28,23 @@ const std::vector<Setting>& all_settings() {
       {"test_lst", &S::test_lst, "Data", "Their .lst file"},
       {"output", &S::output, "Data", "Folder for everything the run leaves; new or empty"},
 
-      {"num_layers", &S::num_layers, "Network", "Depth of the ResNet", 0, 0, "18|34|50|101|152"},
+      {"num_layers", &S::num_layers, "Network", "Depth of the ResNet", 0, 0,
+       "18|34|50|101|152|200|20|32|44|56|110"},
       {"base_width", &S::base_width, ""},
-      {"arch", &S::arch, ""},
+      {"arch", &S::arch, "Network", "v1.5: torchvision's; v2 (pre-activation), v1: MXNet's", 0, 0,
+       "v1.5|v2|v1"},
       {"num_classes", &S::num_classes, "Network", "Outputs (default: as many as the data has)", 1,
        10000},
       {"image_shape", &S::image_shape, "Network", "channels,height,width that the network sees"},
       {"mean", &S::mean, "Network", "Subtracted from each channel, in 0..255: r,g,b"},
       {"std", &S::std, "Network", "Divides each channel, in 0..255: r,g,b"},
       {"init", &S::init, "Network",
-       "Start from these weights: .safetensors in torchvision's names"},
+       "Start from these weights: .safetensors of a ResNet, or MXNet's .params"},
+      {"use_pretrained_model", &S::use_pretrained_model, "Network",
+       "Start from --pretrained, or from $PNEUMA_PRETRAINED"},
+      {"pretrained", &S::pretrained, "Network", "The same as --init"},
+      {"model_channel", &S::model_channel, "Network",
+       "Train on: a model of ours, model.tar.gz, or its folder"},
 
       {"resize", &S::resize, "Training",
        "Shorter side before the crop, or none (default 256 with 224x224, else none)"},
@@ -287,8 +294,9 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
     s.lists = s.data;  // where the NIH's download has them
 
   // A resumed run may be started from anywhere.
-  for (std::string* path : {&s.data, &s.lists, &s.train, &s.train_lst, &s.validation,
-                            &s.validation_lst, &s.test, &s.test_lst, &s.init, &s.conv_table}) {
+  for (std::string* path :
+       {&s.data, &s.lists, &s.train, &s.train_lst, &s.validation, &s.validation_lst, &s.test,
+        &s.test_lst, &s.init, &s.pretrained, &s.model_channel, &s.conv_table}) {
     if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
   }
   if (!s.conv_table.empty() && !std::filesystem::exists(s.conv_table))

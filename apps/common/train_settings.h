@@ -21,7 +21,7 @@ struct TrainSettings {
   int num_layers = 18;
   int base_width = 64;  // channels of the first stage; no flag, small in tests
   std::string arch = "v1.5";
-  int num_classes = 0;  // 0: as the data has them
+  int num_classes = 0;               // 0: as the data has them
   int64_t num_training_samples = 0;  // 0: not said
   std::string kv_store;              // of several hosts; "": none
   std::string image_shape = "3,224,224";
@@ -54,7 +54,8 @@ struct TrainSettings {
          loss_scale_floor = 1;
   int64_t loss_scale_interval = 2000;
   std::string mean = "123.675,116.28,103.53", std = "58.395,57.12,57.375";  // ImageNet's, in 0..255
-  std::string init;
+  std::string init, pretrained, model_channel;                              // start_weights.h
+  bool use_pretrained_model = false;
   // The run.
   uint64_t seed = 1;
   bool shuffle = true;

@@ -52,7 +52,8 @@ Trainer::Trainer(const TrainSettings& settings, const TrainData& data, const Bac
   loader_.augmentation = augmentation_of(settings);
   if (!dry) model_.initialize(ctx_, settings.seed);
   if (!dry && !settings.init.empty()) {
-    fmt::print("{}\n", load_weights(ctx_, model_.parameters(), settings.init).text);
+    fmt::print("{}\n",
+               load_pretrained(ctx_, model_, WeightFile(settings.init), info_.image_format()).text);
   }
   model_.parameters().make_gradients(ctx_);
   optimizer_ =

@@ -30,8 +30,8 @@ std::string text_at(const Json& json, const char* key) {
   return found != json.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
-const std::vector<std::string> kChannels = {"train",    "validation", "train_lst",  "validation_lst",
-                                            "test",     "test_lst",   "pretrained", "model"};
+const std::vector<std::string> kChannels = {"train", "validation", "train_lst",  "validation_lst",
+                                            "test",  "test_lst",   "pretrained", "model"};
 
 // REQUIRES a channel of inputdataconfig.json.
 void check_mode(const std::string& name, const Json& channel) {

@@ -44,10 +44,6 @@ ContractJob::ContractJob(const std::string& root, const std::string& file,
   const TrainSettings defaults = contract_defaults();
   settings_ = merged(defaults, provided, flags, given);
   for (const auto& [name, text] : provided) given_.insert(name);
-  if (settings_.arch != defaults.arch) {  // torchvision's nets are given normalised pictures
-    if (!given_.contains("mean")) settings_.mean = TrainSettings().mean;
-    if (!given_.contains("std")) settings_.std = TrainSettings().std;
-  }
   if (!given_.contains("select_by")) {
     settings_.select_by = settings_.multi_label ? "macro_auc" : "accuracy";
     if (settings_.multi_label)
@@ -65,13 +61,20 @@ ContractJob::ContractJob(const std::string& root, const std::string& file,
   fmt::print("Merging with provided configuration from {}: {}\n", source, Json(provided).dump());
 }
 
+void ContractJob::settle_pixels(TrainSettings& resolved) const {
+  if (resolved.arch != "v1.5") return;
+  if (!given_.contains("mean")) resolved.mean = TrainSettings().mean;
+  if (!given_.contains("std")) resolved.std = TrainSettings().std;
+}
+
 std::string ContractJob::interrupted_run(const TrainSettings& resolved) const {
   std::error_code error;
   if (!container_ || !std::filesystem::exists(container_->run() / "settings.json", error))
     return "";
   const std::filesystem::path file = container_->run() / "settings.json";
   // Where the data lie, and what a resumed run may change anyway.
-  std::set<std::string> may_differ = {"epochs", "max_steps", "threads", "save_every", "init"};
+  std::set<std::string> may_differ = {"epochs", "max_steps",  "threads",      "save_every",
+                                      "init",   "pretrained", "model_channel"};
   for (const Setting& setting : all_settings())
     if (std::string(setting.group) == "Data") may_differ.insert(setting.name);
   Json before = TrainSettings();
@@ -84,7 +87,6 @@ std::string ContractJob::interrupted_run(const TrainSettings& resolved) const {
   const Json now = resolved;
   for (const auto& [name, value] : now.items()) {
     if (may_differ.contains(name) || before[name] == value) continue;
-    if (name == "num_classes" && value == 0) continue;
     fail(Exit::usage,
          "{}: holds a run with {} {}, and this job has {}; give the job its former "
          "hyperparameters, or empty the folder to begin anew",

@@ -21,9 +21,13 @@ class ContractJob {
   ContractJob(const std::string& root, const std::string& file, const TrainSettings& flags,
               const std::set<std::string>& given, std::vector<std::string>* notes);
 
-  const TrainSettings& settings() const { return settings_; }         // not resolved yet
-  const std::set<std::string>& given() const { return given_; }       // by file or command line
+  const TrainSettings& settings() const { return settings_; }    // not resolved yet
+  const std::set<std::string>& given() const { return given_; }  // by file or command line
   const std::optional<Container>& container() const { return container_; }
+
+  // torchvision's nets are given normalised pictures; which network it is may come from the
+  // weights.
+  void settle_pixels(TrainSettings& resolved) const;
 
   // The folder of the run that this job goes on with, "" for a new one. Throws Exit::usage where
   // its settings are others.
