@@ -59,6 +59,8 @@ TEST_CASE("files pass through, and the size is said") {
   has(good.out, "note: the list has 2 labels a line and only the first is in the records");
   CHECK(rec.find(own) == 8 + 24);
   CHECK(folder.read("o.idx").starts_with("0\t0\n1\t"));
+  const Ran verified = testing::run_program("prepare_cxr", {"verify", folder / "o.rec"});
+  has(verified.out, "images: 4, faults: 0, warnings: 0");
 }
 
 TEST_CASE("im2rec's spelling is ours") {

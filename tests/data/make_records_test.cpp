@@ -275,6 +275,13 @@ TEST_CASE("what each option makes of a picture") {
   const Image both = made({.center_crop = true, .resize = 7, .png = true, .quality = 6});
   CHECK(both.width == 7);
   CHECK(both.pixels == resize(square, 7, 7, ResizeFilter::opencv).pixels);
+  const Image tall = source(31, 20, 3);
+  write_png(in / "in/0.png", tall);
+  const Image middle = made({.center_crop = true, .png = true, .quality = 6});
+  CHECK(middle.height == 20);
+  CHECK(std::equal(middle.pixels.begin(), middle.pixels.end(), tall.pixels.begin() + 5 * 60));
+  CHECK(made({.resize = 13, .png = true, .quality = 6}).height == 20);  // 31 * 13 / 20 = 20.15
+
   // A gray picture becomes RGB where colour is asked for, as MXNet's default does.
   const Image gray = source(9, 8, 1);
   write_png(in / "in/0.png", gray);
@@ -385,7 +392,7 @@ TEST_CASE("hostile lists") {
 
 // --- A disk that is full after a number of writes.
 const FileSystem real = file_system;
-int writes_left;
+int writes_left, renames_left;
 
 TEST_CASE("a full disk, or a stop, leaves the old files and nothing else") {
   const Pictures in(9);
@@ -412,6 +419,18 @@ TEST_CASE("a full disk, or a stop, leaves the old files and nothing else") {
         }).find("nothing was written") != std::string::npos);
   CHECK(in.files() == std::vector<std::string>{"out.idx", "out.rec"});
   CHECK(in.read("out.rec") == rec);
+
+  // Between the two renames: new records never stand beside the old index.
+  renames_left = 1;
+  file_system.rename = [](const char* from, const char* to) {
+    if (renames_left-- > 0) return real.rename(from, to);
+    errno = EIO;
+    return -1;
+  };
+  CHECK(message_of(Exit::environment, [&] { in.make({}); }).find("out.idx") != std::string::npos);
+  file_system = real;
+  CHECK(in.files() == std::vector<std::string>{"out.rec"});
+  CHECK(in.read("out.rec") != rec);
 }
 
 }  // namespace

@@ -65,7 +65,8 @@ with tempfile.TemporaryDirectory() as name:
             print(f"SKIPPED: {script.name}: there is no MXNet; see bench/peers/mxnet_requirements.txt")
             continue
         before = set(folder.iterdir())
-        done = subprocess.run([MXNET / "bin/python3" if mxnet else sys.executable, script, *([argument] if argument else [])],
+        python = MXNET / "bin/python3" if mxnet else sys.executable
+        done = subprocess.run([python, script, *([argument] if argument else [])],
                               capture_output=True, text=True)
         made = [path for path in sorted(set(folder.iterdir()) - before) if path.is_file()]
         if done.returncode or not made:

@@ -28,7 +28,7 @@ BUDGETS = [
     ("MXNet's files", 450, ["models/mxnet/"]),
     ("models", 900, ["models/"]),
     ("phantoms", 620, ["data/phantom/"]),  # apart from the reading of data: see the README's map
-    ("records", 700, ["data/record/"]),
+    ("records", 900, ["data/record/"]),
     ("data", 2300, ["data/"]),
     ("front door", 300, ["pneuma"]),
 ]
