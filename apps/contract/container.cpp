@@ -170,6 +170,7 @@ void Container::store_model(const RunFolder& run, int64_t best_epoch, bool every
 
 void Container::store_failure(const std::string& sentence) const noexcept {
   try {
+    if (!fs::is_directory(root_)) return;  // nobody would look there
     fs::create_directories(root_ / "output");
     write_file_atomically(root_ / "output" / "failure", sentence + "\n");
   } catch (const std::exception& error) {
@@ -179,6 +180,7 @@ void Container::store_failure(const std::string& sentence) const noexcept {
 
 void Container::store_results(const RunFolder& run) const {
   std::error_code error;
+  fs::remove(root_ / "output" / "failure", error);  // of a start before
   fs::create_directories(results(), error);
   for (const char* name : {"report.html", "metrics.jsonl", "settings.json", "split.json",
                            "predictions.csv", "auc.json"}) {
