@@ -107,7 +107,10 @@ LoadReport load_weights(Context& ctx, const Parameters& parameters, const Weight
   const auto in_last_layer = [&](const std::string& n) {
     return n == last_weight || n == last_bias;
   };
-  const auto [last, bias] = last_layer_of(file);
+  const LastLayer by_place = last_layer_of(file);
+  const bool by_name = file.find(last_weight) || file.find(last_bias);
+  const FileTensor* last = by_name ? file.find(last_weight) : by_place.weight;
+  const FileTensor* bias = by_name ? file.find(last_bias) : by_place.bias;
   const auto find = [&](const std::string& n) {
     return n == last_weight ? last : n == last_bias ? bias : file.find(n);
   };

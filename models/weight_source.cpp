@@ -6,7 +6,7 @@
 
 #include "engine/error.h"
 #include "engine/io/atomic_file.h"
-#include "models/archive.h"
+#include "models/mxnet/archive.h"
 #include "models/mxnet/params.h"
 
 namespace pneuma {

@@ -47,6 +47,10 @@ ContractJob::ContractJob(const std::string& root, const std::string& file,
   const TrainSettings defaults = contract_defaults();
   settings_ = merged(defaults, provided, flags, given);
   for (const auto& [name, text] : provided) given_.insert(name);
+  // MXNet's colours, tints of gray pictures with them, where colours are jittered at all.
+  if (!given_.contains("gray_jitter") && settings_.augmentation_type.starts_with("crop_color") &&
+      settings_.image_shape.starts_with("3"))
+    settings_.gray_jitter = false;
   if (!given_.contains("select_by")) {
     settings_.select_by = settings_.multi_label ? "macro_auc" : "accuracy";
     if (settings_.multi_label)
@@ -65,9 +69,9 @@ ContractJob::ContractJob(const std::string& root, const std::string& file,
 }
 
 void ContractJob::settle_pixels(TrainSettings& resolved) const {
-  if (resolved.arch != "v1.5") return;
-  if (!given_.contains("mean")) resolved.mean = TrainSettings().mean;
-  if (!given_.contains("std")) resolved.std = TrainSettings().std;
+  if (!given_.contains("mean")) resolved.mean.clear();
+  if (!given_.contains("std")) resolved.std.clear();
+  pneuma::settle_pixels(resolved);
 }
 
 std::string ContractJob::interrupted_run(const TrainSettings& resolved) const {

@@ -62,7 +62,8 @@ void explain(const ExplainSettings& s) {
   fmt::print("{}", ctx.precision().text());
   ResNet model(ctx, {.num_layers = s.num_layers,
                      .num_classes = s.num_classes,
-                     .channels = parse_image_shape(s.image_shape).channels});
+                     .channels = parse_image_shape(s.image_shape).channels,
+                     .arch = arch_named(s.arch)});
   model.initialize(ctx, s.seed);
   model.parameters().make_gradients(ctx);
   Optimizer adam(ctx, model.parameters(), {}, usual_scaler(ctx.precision()));

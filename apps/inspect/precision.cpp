@@ -114,6 +114,7 @@ PrecisionFigures measure_precision(PrecisionSettings p) {
   TrainSettings& s = p.train;
   if (!s.init.empty() && SafetensorsFile(s.init).metadata().contains("network")) {
     const ModelInfo info = read_model_info(s.init);  // a model of ours says what it is
+    s.arch = name_of(info.network.arch);
     s.num_layers = info.network.num_layers;
     s.base_width = info.network.base_width;
     s.mean = fmt::format("{}", fmt::join(info.mean, ","));
@@ -242,6 +243,7 @@ void inspect_precision(const PrecisionSettings& settings) {
   const TrainSettings& s = settings.train;
   if (settings.explain) {
     ExplainSettings e;
+    e.arch = s.arch;
     e.num_layers = s.num_layers;
     if (s.num_classes) e.num_classes = s.num_classes;
     e.mini_batch_size = s.mini_batch_size;

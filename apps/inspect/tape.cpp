@@ -20,6 +20,7 @@ double norm_of(Context& ctx, const Tensor& t) {
 void add_step_flags(CLI::App& c, TapeSettings& s) {
   c.add_option("--num_layers", s.num_layers, "Depth of the ResNet")
       ->check(CLI::IsMember(known_depths()));
+  c.add_option("--arch", s.arch, "v1.5, v2 or v1");
   c.add_option("--num_classes", s.num_classes)->check(cli::in_range(1, 100000));
   c.add_option("--image_shape", s.image_shape, "channels,height,width");
   c.add_option("--mini_batch_size", s.mini_batch_size)->check(cli::in_range(2, 65536));
@@ -52,9 +53,10 @@ CLI::App* add_tape_command(CLI::App& app, TapeSettings& s) {
 
 void print_tape(const TapeSettings& s) {
   Context ctx(device_named(s.device, s.threads));
-  const ImageShape shape = parse_image_shape(s.image_shape);
-  ResNet model(
-      ctx, {.num_layers = s.num_layers, .num_classes = s.num_classes, .channels = shape.channels});
+  ResNet model(ctx, {.num_layers = s.num_layers,
+                     .num_classes = s.num_classes,
+                     .channels = parse_image_shape(s.image_shape).channels,
+                     .arch = arch_named(s.arch)});
   model.initialize(ctx, s.seed);
   model.parameters().make_gradients(ctx);
 

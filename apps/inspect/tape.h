@@ -10,7 +10,7 @@ namespace pneuma::inspect {
 
 struct TapeSettings {
   int num_layers = 18, num_classes = 14, mini_batch_size = 2, threads = 0;
-  std::string image_shape = "3,64,64", device = "cpu";
+  std::string arch = "v1.5", image_shape = "3,64,64", device = "cpu";
   uint64_t seed = 1;
 };
 

@@ -137,7 +137,7 @@ def step(version, depth, width, autocast=False):
 
     golden = {"arch": f"v{version}", "num_layers": depth,
               "base_width": 4 * width if depth in SMALL else width}
-    golden |= step_golden(make, side=96, entries=4, autocast=autocast)
+    golden |= step_golden(make, side=32 if depth in SMALL else 96, entries=4, autocast=autocast)
     return golden
 
 
@@ -145,6 +145,6 @@ if __name__ == "__main__":
     depths = [*LARGE, *SMALL]
     formula.write("resnet_mxnet.json", "make_resnet_mxnet_golden.py", {
         "depths": {f"v{v}": {str(d): tensors(v, d) for d in depths} for v in (2, 1)},
-        "steps": [step(2, 50, 8, autocast=True), step(2, 18, 8), step(1, 50, 8), step(1, 18, 8),
-                  step(2, 20, 4), step(1, 20, 4)],
+        "steps": [step(2, 50, 8, autocast=True), step(2, 18, 16), step(1, 50, 8), step(1, 18, 16),
+                  step(2, 20, 16), step(1, 20, 16)],
     })
