@@ -2,6 +2,7 @@
 #pragma once
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,7 +29,8 @@ struct Ran {
 
 inline Ran run_program(const std::string& program, const std::vector<std::string>& arguments) {
   Temporary folder;
-  std::string command = "'" + (std::filesystem::path(PNEUMA_BIN_DIR) / program).string() + "'";
+  std::string command =
+      fmt::format("'{}'", (std::filesystem::path(PNEUMA_BIN_DIR) / program).string());
   for (const std::string& argument : arguments) {
     command += " '";
     for (const char c : argument) command += c == '\'' ? std::string("'\\''") : std::string(1, c);

@@ -139,8 +139,14 @@ void Container::read_channels(TrainSettings& s, std::vector<std::string>* notes)
     *folder = channel(name).string();
     if (!records) *list = list_of(name + std::string("_lst"));
   }
-  if (fs::exists(channel("pretrained"), error)) s.pretrained = channel("pretrained").string();
-  if (fs::exists(channel("model"), error)) s.model_channel = channel("model").string();
+  if (fs::exists(channel("model"), error)) {
+    s.model_channel = channel("model").string();
+  } else if (fs::exists(channel("pretrained"), error)) {
+    if (s.use_pretrained_model)
+      s.pretrained = channel("pretrained").string();
+    else
+      notes->push_back("channel pretrained has no effect: use_pretrained_model is 0");
+  }
 }
 
 void Container::store_model(const RunFolder& run, int64_t best_epoch, bool every,

@@ -70,7 +70,6 @@ TrainSettings contract_defaults() {
   TrainSettings s;
   s.num_layers = 152;
   s.arch = "v2";
-  s.mean = "0,0,0", s.std = "1,1,1";
   s.resize = "none";
   s.checkpoint_frequency = 0;
   s.learning_rate = 0.1;
