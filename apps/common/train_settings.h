@@ -22,7 +22,9 @@ struct TrainSettings {
   int num_layers = 18;
   int base_width = 64;  // channels of the first stage; no flag, small in tests
   std::string arch = "v1.5";
-  int num_classes = 0;  // 0: as the data has them
+  int num_classes = 0;               // 0: as the data has them
+  int64_t num_training_samples = 0;  // 0: not said
+  std::string kv_store;              // of several hosts; "": none
   std::string image_shape = "3,224,224";
   std::string resize;  // "", "none" or a number; "" becomes 256 with 224x224, else none
   std::string resize_filter = "antialias";
@@ -97,6 +99,9 @@ void add_train_flags(CLI::App& app, TrainSettings& settings,
 // Fills in what depends on other settings and refuses what does not go together; ignored settings
 // are said in `notes`. Throws Exit::usage.
 void resolve(TrainSettings& settings, std::vector<std::string>* notes);
+
+// Gives mean and std, where they are "", what is usual with the network's arch. Part of resolve.
+void settle_pixels(TrainSettings& settings);
 
 // REQUIRES resolved settings.
 ScalerPolicy scaler_of(const TrainSettings& settings);
