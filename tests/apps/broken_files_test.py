@@ -32,7 +32,7 @@ RECORDS = {
     "picture_cut": ("record 1 at offset 180: ", None),
     "picture_huge": ("record 1 at offset 180: ", None),
     "no_picture": ("record 1 at offset 180: ", None),
-    "a_list": ("offset 0: 0x30093109 stands where the magic number",) * 2,
+    "a_list": ("offset 0: 0x09310930 stands where the magic number",) * 2,
 }
 INDEX = {
     "offset": "offset.idx:2: no record begins at offset 184",
@@ -85,7 +85,64 @@ PARAMS = {
     "archive_bomb": "its files claim more than it can hold",
 }
 
-faults, tried, met = [], 0, set()
+HYPERPARAMETERS = {
+    "empty": (3, "empty.json: is not JSON: "),
+    "cut": (3, "cut.json: is not JSON: "),
+    "list": (3, "list.json: must hold one JSON object"),
+    "number": (3, "number.json: must hold one JSON object"),
+    "nested": (3, "nested.json: is not JSON: "),
+    "zeros": (3, "zeros.json: holds zero bytes"),
+    "not_utf8": (3, "not_utf8.json: is not JSON: "),
+    "missing": (2, "missing.json: num_classes is missing"),
+    "unknown": (2, "'learning_rat' (the nearest is learning_rate)"),
+    "unknown_control": (2, "unknown hyperparameter 'a??[2J'"),
+    "unknown_many": (2, "unknown hyperparameter 'x0'; unknown"),
+    "word": (2, "epochs 'many' is not a whole number from 1 to"),
+    "range": (2, "learning_rate '1.5' is not a number from 0 to 1"),
+    "negative": (2, "mini_batch_size '-8' is not a whole number from 1 to 65536"),
+    "huge": (2, "epochs '99999999999999999999' is not a whole number from 1 to"),
+    "nan": (2, "momentum 'nan' is not a number from 0 to 1"),
+    "object": (2, "optimizer is no string, number or boolean"),
+    "null": (2, "optimizer is no string, number or boolean"),
+    "depth": (2, "num_layers '51' is not one of 18|34|50"),
+    "shape": (2, "--image_shape 3,32: 3 numbers with commas are needed"),
+    "shape_huge": (2, "--image_shape 3,999999,999999: each number is whole, from 1 to 16384"),
+    "classes": (3, "record 0 at offset 0: labels: 2 where 3 are needed"),
+    "bomb": (3, "bomb.json: unpacks to over 64 times its size"),
+}
+SETTINGS = {
+    "empty": (3, "settings.json: is damaged: "),
+    "cut": (3, "settings.json: is damaged: "),
+    "list": (3, "settings.json: is damaged: "),
+    "word": (3, "settings.json: is damaged: epochs 'many' is not a whole number from 1 to"),
+    "null": (3, "settings.json: is damaged: optimizer 'null' is not one of sgd|nag|adam|rmsprop"),
+    "negative": (3, "is damaged: mini_batch_size '-1' is not a whole number from 1 to 65536"),
+    "wrapped": (3, "is damaged: mini_batch_size '4294967298' is not a whole number from 1 to 65536"),
+    "fraction": (3, "is damaged: epochs '1.5' is not a whole number from 1 to"),
+    "overflow": (3, "settings.json: is damaged: "),
+    "rate": (3, "is damaged: learning_rate '-1' is not a number from 0 to 1"),
+    "depth": (3, "is damaged: num_layers '51' is not one of"),
+    "width": (2, "1073741824 channels in its first stage cannot be built; it takes 1 to 256"),
+    "threads": (3, "is damaged: threads '1000000' is not a whole number from"),
+}
+CHANNELS = {
+    "empty": (3, "inputdataconfig.json: is no JSON object"),
+    "cut": (3, "inputdataconfig.json: is no JSON object"),
+    "list": (3, "inputdataconfig.json: is no JSON object"),
+    "pipe": (2, "channel train: Pipe mode is not read"),
+    "manifest": (2, "channel train: augmented manifests are not read"),
+    "type": (2, "channel train: content type 'text/csv?' is not read"),
+    "types_differ": (2, "inputdataconfig.json: the channels' content types differ"),
+    "images_without_list": (3, "train_lst: holds 0 .lst files; channel train_lst needs one"),
+}
+HOSTS = {
+    "empty": (3, "resourceconfig.json: is no JSON object"),
+    "two_hosts": (2, "resourceconfig.json: the job has 2 hosts"),
+    "hosts_word": (3, "resourceconfig.json: hosts is no list"),
+    "cut": (3, "resourceconfig.json: is no JSON object"),
+}
+
+faults, tried = [], 0
 
 
 def run(output, program, *arguments):
@@ -100,14 +157,26 @@ def run(output, program, *arguments):
     return process.returncode, *texts, usage.ru_maxrss
 
 
-def check(what, sound, code, part, *command):
-    """`part` is said by the command, in stderr's only line or, by verify, in a line of its list."""
+def lay(folder, files):
+    for path, content in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+
+
+def check(what, sound, code, part, *command, files={}, failure=None):
+    """`part` is said by the command, in stderr's only line or, by verify, in a line of its list. The
+    files lie in OUTPUT before; `failure`, if named, holds stderr's sentence afterwards."""
     global tried
     tried += 1
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
+        lay(folder, files)
+        before = {p: p.is_file() and p.read_bytes() for p in folder.rglob("*")}
         got, out, err, peak = run(folder, *(str(c).replace("OUTPUT", str(folder)) for c in command))
-        left = sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
+        after = {p: p.is_file() and p.read_bytes() for p in folder.rglob("*")}
+        told = after.pop(folder / failure, None) if failure else None
+        left = sorted(str(p.relative_to(folder)) for p in before.keys() | after.keys()
+                      if before.get(p) != after.get(p))
     said = [line for line in (out.splitlines() if "verify" in command else err.splitlines())
             if part in line]
     wrong = []
@@ -119,6 +188,8 @@ def check(what, sound, code, part, *command):
         wrong.append("stderr is no line of the program's")
     if any(c < " " and c != "\n" for c in out + err):
         wrong.append("a control character is printed")
+    if failure and (told or b"").decode(errors="replace") != err.split(": ", 1)[1]:
+        wrong.append(f"{failure} says {told}")
     if left:
         wrong.append(f"left behind: {left}")
     if peak > sound + SLACK:
@@ -128,9 +199,10 @@ def check(what, sound, code, part, *command):
                       + out[-600:] + err)
 
 
-def measure(*command):
+def measure(*command, files={}):
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
+        lay(folder, files)
         code, out, err, peak = run(folder, *(str(c).replace("OUTPUT", str(folder)) for c in command))
     if code:
         faults.append(f"FAULT: sound files are refused: {' '.join(map(str, command))}\n{out}{err}")
@@ -139,7 +211,7 @@ def measure(*command):
 
 def of_kind(folder, suffix, table):
     """(file, what is said of it) of every file; a file without an entry is a fault."""
-    names = {path.name[:-len(suffix)] for path in (BROKEN / folder).glob("*" + suffix)}
+    names = {path.name[:-len(suffix)] for path in (BROKEN / folder).glob("[!_]*" + suffix)}
     faults.extend(f"FAULT: {folder}/{name}{suffix}: is not both file and entry"
                   for name in names ^ table.keys())
     return [(BROKEN / folder / (name + suffix), said) for name, said in sorted(table.items())
@@ -173,6 +245,36 @@ for path, said in of_kind("list", ".lst", LISTS):
 for path, said in of_kind("params", ".params", PARAMS):
     check(path.name, training, 3, said, "train_cxr", "--train", good, "--validation", good, "--init",
           path, *SMALL)
+
+for path, (code, said) in of_kind("hyperparameters", ".json", HYPERPARAMETERS):
+    check(path.name, training, code, said, "train_cxr", "--hyperparameters", path, "--train", good,
+          "--validation", good, "--output", "OUTPUT/run", "--threads", 1, "--device", "cpu")
+
+
+def resumable(path):
+    text = path.read_text()
+    text = text.replace('{"', f'{{"train": "{good}", "validation": "{good}", "', 1)
+    return {"run/settings.json": text.encode(), "run/checkpoints/epoch-0000.safetensors": b""}
+
+
+resuming = measure("train_cxr", "--resume", "OUTPUT/run",
+                   files=resumable(BROKEN / "settings/_good.json"))
+for path, (code, said) in of_kind("settings", ".json", SETTINGS):
+    check(path.name, resuming, code, said, "train_cxr", "--resume", "OUTPUT/run",
+          files=resumable(path))
+
+container = {f"ml/input/data/{channel}/all.rec": good.read_bytes()
+             for channel in ("train", "validation")} | {"ml/output/data/of_the_platform": b""}
+for name in ("hyperparameters", "inputdataconfig", "resourceconfig"):
+    container[f"ml/input/config/{name}.json"] = (BROKEN / name / "_good.json").read_bytes()
+START = ("train_cxr", "train", "--sagemaker_root", "OUTPUT/ml", "--threads", 1, "--device", "cpu")
+measure(*START, "--dry_run", files=container)
+for name, table in (("hyperparameters", HYPERPARAMETERS), ("inputdataconfig", CHANNELS),
+                    ("resourceconfig", HOSTS)):
+    for path, (code, said) in of_kind(name, ".json", table):
+        check(path.name, training, code, said.replace(path.name, name + ".json"), *START,
+              files=container | {f"ml/input/config/{name}.json": path.read_bytes()},
+              failure="ml/output/failure")
 
 print("\n".join(faults))
 print(f"{tried} commands on broken files (a sound file: {verifying} KB to verify, {training} KB to "

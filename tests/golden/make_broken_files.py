@@ -3,7 +3,7 @@ tests/apps/broken_files_test.py, which knows what is to be said of each.
 
     python3 tests/golden/make_broken_files.py
 
-Two are sound, for the others to be tried with: pictures.rec and images/."""
+Some are sound, for the others to be tried with: pictures.rec, images/ and the ..._good.json."""
 import gzip
 import json
 import pathlib
@@ -34,7 +34,9 @@ records = [part(0, image([k % 2, 1 - k % 2], png(), number=k)) for k in range(4)
 good = b"".join(records)
 size = len(records[0])
 index = "".join(f"{k}\t{k * size}\n" for k in range(4))
-FILES = {"pictures.rec": good, "images/a.png": png(), "images/b.png": png(),
+FILES = {"pictures.rec": b"".join(part(0, image([k % 2, 1 - k % 2], png(32), number=k))
+                                  for k in range(4)),
+         "images/a.png": png(), "images/b.png": png(),
          "images/cut.png": png()[:-30]}
 
 FILES |= {f"record/{name}.rec": content for name, content in {
@@ -105,6 +107,83 @@ FILES |= {f"params/{name}": content for name, content in {
     "archive_cut.params": tar([("a.params", net)])[:-30],
     "archive_empty.params": tar([("readme.txt", b"no weights")]),
     "archive_bomb.params": tar([("a.params", b"\0" * 500_000)]),
+}.items()}
+
+job = {"num_classes": "2", "num_training_samples": "4", "multi_label": "1", "num_layers": "18",
+       "image_shape": "3,32,32", "mini_batch_size": "2", "epochs": "1"}
+
+
+def changed(**values):
+    return json.dumps(job | values)
+
+
+FILES |= {f"hyperparameters/{name}.json": content for name, content in {
+    "_good": changed(),
+    "empty": "",
+    "cut": changed()[:-9],
+    "list": "[" + changed() + "]",
+    "number": "3",
+    "nested": "[" * 20_000,
+    "zeros": "\0" * 64,
+    "not_utf8": changed().encode().replace(b"3,32,32", b"\xff\xfe"),
+    "missing": json.dumps({k: v for k, v in job.items() if k != "num_classes"}),
+    "unknown": changed(learning_rat="0.1"),
+    "unknown_control": changed(**{"a\n\x1b[2J": "1"}),
+    "unknown_many": json.dumps(job | {f"x{k}": "1" for k in range(300)}),
+    "word": changed(epochs="many"),
+    "range": changed(learning_rate="1.5"),
+    "negative": changed(mini_batch_size="-8"),
+    "huge": changed(epochs="99999999999999999999"),
+    "nan": changed(momentum="nan"),
+    "object": changed(optimizer={"name": "sgd"}),
+    "null": changed(optimizer=None),
+    "depth": changed(num_layers="51"),
+    "shape": changed(image_shape="3,32"),
+    "shape_huge": changed(image_shape="3,999999,999999"),
+    "classes": changed(num_classes="3"),
+    "bomb": gzip.compress(b'{"a": "' + b"0" * 900_000 + b'"}', mtime=0),
+}.items()}
+
+# Of a run that is to be resumed; train and validation are set by the test.
+run = {"image_shape": "3,32,32", "mini_batch_size": 2, "threads": 1, "device": "cpu", "base_width": 4,
+       "num_layers": 18, "epochs": 1, "max_steps": 1, "output": "run"}
+FILES |= {f"settings/{name}.json": content for name, content in {
+    "_good": json.dumps(run),
+    "empty": "",
+    "cut": json.dumps(run)[:-9],
+    "list": json.dumps([run]),
+    "word": json.dumps(run | {"epochs": "many"}),
+    "null": json.dumps(run | {"optimizer": None}),
+    "negative": json.dumps(run | {"mini_batch_size": -1}),
+    "wrapped": json.dumps(run | {"mini_batch_size": (1 << 32) + 2}),
+    "fraction": json.dumps(run | {"epochs": 1.5}),
+    "overflow": json.dumps(run).replace('"epochs": 1', '"learning_rate": 1e999'),
+    "rate": json.dumps(run | {"learning_rate": -1}),
+    "depth": json.dumps(run | {"num_layers": 51}),
+    "width": json.dumps(run | {"base_width": 1 << 30}),
+    "threads": json.dumps(run | {"threads": 1_000_000}),
+}.items()}
+
+channels = {name: {"ContentType": "application/x-recordio", "TrainingInputMode": "File"}
+            for name in ("train", "validation")}
+FILES |= {f"inputdataconfig/{name}.json": content for name, content in {
+    "_good": json.dumps(channels),
+    "empty": "",
+    "cut": json.dumps(channels)[:-20],
+    "list": json.dumps(list(channels)),
+    "pipe": json.dumps(channels | {"train": {"TrainingInputMode": "Pipe"}}),
+    "manifest": json.dumps(channels | {"train": {"AttributeNames": ["source-ref", "label"]}}),
+    "type": json.dumps(channels | {"train": {"ContentType": "text/csv\n"}}),
+    "types_differ": json.dumps(channels | {"train": {"ContentType": "application/x-image"}}),
+    "images_without_list": json.dumps({name: {"ContentType": "application/x-image"}
+                                       for name in channels}),
+}.items()}
+FILES |= {f"resourceconfig/{name}.json": content for name, content in {
+    "_good": '{"current_host": "algo-1", "hosts": ["algo-1"]}',
+    "empty": "",
+    "two_hosts": '{"current_host": "algo-1", "hosts": ["algo-1", "algo-2"]}',
+    "hosts_word": '{"current_host": "algo-1", "hosts": "algo-1"}',
+    "cut": '{"current_host": "algo-1", "hosts": ["algo-1"',
 }.items()}
 
 if __name__ == "__main__":
