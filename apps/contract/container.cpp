@@ -139,8 +139,14 @@ void Container::read_channels(TrainSettings& s, std::vector<std::string>* notes)
     *folder = channel(name).string();
     if (!records) *list = list_of(name + std::string("_lst"));
   }
-  if (fs::exists(channel("pretrained"), error)) s.pretrained = channel("pretrained").string();
-  if (fs::exists(channel("model"), error)) s.model_channel = channel("model").string();
+  if (fs::exists(channel("model"), error)) {
+    s.model_channel = channel("model").string();
+  } else if (fs::exists(channel("pretrained"), error)) {
+    if (s.use_pretrained_model)
+      s.pretrained = channel("pretrained").string();
+    else
+      notes->push_back("channel pretrained has no effect: use_pretrained_model is 0");
+  }
 }
 
 void Container::store_model(const RunFolder& run, int64_t best_epoch, bool every,
@@ -170,6 +176,7 @@ void Container::store_model(const RunFolder& run, int64_t best_epoch, bool every
 
 void Container::store_failure(const std::string& sentence) const noexcept {
   try {
+    if (!fs::is_directory(root_)) return;  // nobody would look there
     fs::create_directories(root_ / "output");
     write_file_atomically(root_ / "output" / "failure", sentence + "\n");
   } catch (const std::exception& error) {
@@ -179,6 +186,7 @@ void Container::store_failure(const std::string& sentence) const noexcept {
 
 void Container::store_results(const RunFolder& run) const {
   std::error_code error;
+  fs::remove(root_ / "output" / "failure", error);  // of a start before
   fs::create_directories(results(), error);
   for (const char* name : {"report.html", "metrics.jsonl", "settings.json", "split.json",
                            "predictions.csv", "auc.json"}) {

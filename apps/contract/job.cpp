@@ -11,6 +11,7 @@ namespace {
 using Json = nlohmann::json;
 
 std::string text_of_value(const Json& value) {
+  if (value.is_boolean()) return value.get<bool>() ? "1" : "0";
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
@@ -18,8 +19,10 @@ std::string text_of_value(const Json& value) {
 std::string configuration(const TrainSettings& settings) {
   const Json all = settings;
   Json rows = Json::object();
-  for (const std::string& row : contract_rows())
-    if (all.contains(row) && !text_of_value(all[row]).empty()) rows[row] = text_of_value(all[row]);
+  for (const std::string& row : contract_rows()) {
+    const Json& value = all.at(row);
+    if (value != "" && !(value.is_number_integer() && value == 0)) rows[row] = text_of_value(value);
+  }
   return rows.dump();
 }
 
@@ -44,6 +47,10 @@ ContractJob::ContractJob(const std::string& root, const std::string& file,
   const TrainSettings defaults = contract_defaults();
   settings_ = merged(defaults, provided, flags, given);
   for (const auto& [name, text] : provided) given_.insert(name);
+  // MXNet's colours, tints of gray pictures with them, where colours are jittered at all.
+  if (!given_.contains("gray_jitter") && settings_.augmentation_type.starts_with("crop_color") &&
+      settings_.image_shape.starts_with("3"))
+    settings_.gray_jitter = false;
   if (!given_.contains("select_by")) {
     settings_.select_by = settings_.multi_label ? "macro_auc" : "accuracy";
     if (settings_.multi_label)
