@@ -63,7 +63,9 @@ int main(int argc, char** argv) {
       ->capture_default_str()
       ->check(cli::in_range(1, 65536));
   return cli::run(app, argc, argv, [&] {
-    if (format == "mxnet") export_mxnet(model, output, epoch, batch);
-    else export_torchvision(model, output);
+    if (format == "mxnet")
+      export_mxnet(model, output, epoch, batch);
+    else
+      export_torchvision(model, output);
   });
 }

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "apps/common/device.h"
+#include "apps/common/start_weights.h"
 #include "apps/common/trainer.h"
 #include "apps/report/report.h"
 #include "engine/io/atomic_file.h"
@@ -45,7 +46,10 @@ TrainSettings resumed_settings(const CLI::App& app, const TrainSettings& given,
   } catch (const nlohmann::json::exception& error) {
     fail(Exit::data, "{}: is damaged: {}", run.file("settings.json").string(), error.what());
   }
-  if (std::filesystem::exists(run.file("last.state"))) s.init.clear();  // the state has its weights
+  if (std::filesystem::exists(run.file("last.state"))) {  // it has the weights
+    for (std::string* start : {&s.init, &s.pretrained, &s.model_channel}) start->clear();
+    s.use_pretrained_model = false;
+  }
   s.output = folder;
   return s;
 }
@@ -82,11 +86,15 @@ int main(int argc, char** argv) {
     std::vector<std::string> notes;
     if (!resume.empty()) settings = resumed_settings(app, settings, resume);
     resolve(settings, &notes);
-    for (const std::string& note : notes) fmt::print("note: {}\n", note);
     const Backend& backend = device_named(settings.device, settings.threads, settings.conv_table,
                                           settings.precision_dtype);
     const TrainData data = load_train_data(settings);
     settings.num_classes = data.train.num_classes;
+    std::set<std::string> given;
+    for (const CLI::Option* option : app.get_options())
+      if (option->count()) given.insert(option->get_name(/*positional=*/false).substr(2));
+    settle_start(settings, given, &notes);
+    for (const std::string& note : notes) fmt::print("note: {}\n", note);
     fmt::print("settings\n{}{}{}\n", text_of(settings),
                precision_named(settings.precision_dtype).text(), text_of(scaler_of(settings)));
     fmt::print("images: {} to train, {} to validate, {} to test\n", data.train.samples.size(),

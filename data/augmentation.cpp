@@ -67,6 +67,13 @@ Augmentation draw(const AugmentationSettings& s, const Image& image, int height,
   return k;
 }
 
+std::string text_of(const Augmentation& k) {
+  return fmt::format(
+      "crop {},{} mirror {:d} hue {} saturation {} lightness {} angle {} shear {:.3f} aspect "
+      "{:.3f}",
+      k.crop_y, k.crop_x, k.mirror, k.hue, k.saturation, k.lightness, k.angle, k.shear, k.aspect);
+}
+
 AugmentItem item_of(const Augmentation& k, const AugmentationSettings& s, const Image& image,
                     int64_t offset) {
   AugmentItem item{.offset = offset,

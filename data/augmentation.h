@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <string>
 #include <string_view>
 
 #include "data/image.h"
@@ -53,6 +54,8 @@ struct Augmentation {
 // A window of height x width is cut from `image` (its pixels are not read), which is no smaller.
 // Every number has its place in the stream, so that types and switches do not change each other's.
 Augmentation draw(const AugmentationSettings&, const Image& image, int height, int width, Random);
+
+std::string text_of(const Augmentation&);  // for people
 
 // The same as the kernel reads it; the picture's pixels begin at `offset`.
 AugmentItem item_of(const Augmentation&, const AugmentationSettings&, const Image& image,

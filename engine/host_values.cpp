@@ -28,10 +28,9 @@ void set(Context& ctx, const Tensor& to, std::span<const From> values) {
 }
 
 template <class T>
-std::vector<double> get(Context& ctx, const Tensor& from) {
-  std::vector<T> v(size_t(from.shape().count()));
-  ctx.download(v.data(), from, v.size() * sizeof(T));
-  return {v.begin(), v.end()};
+std::vector<double> copy_of(const void* values, int64_t count) {
+  const T* from = static_cast<const T*>(values);
+  return {from, from + count};
 }
 
 }  // namespace
@@ -43,23 +42,29 @@ void set_values(Context& ctx, const Tensor& to, std::span<const float> values) {
   set(ctx, to, values);
 }
 
-std::vector<double> get_values(Context& ctx, const Tensor& from) {
-  switch (from.dtype()) {
+std::vector<double> values_of(Dtype dtype, const void* values, int64_t count) {
+  switch (dtype) {
     case Dtype::f32:
-      return get<float>(ctx, from);
+      return copy_of<float>(values, count);
     case Dtype::f64:
-      return get<double>(ctx, from);
+      return copy_of<double>(values, count);
     case Dtype::f16:
-      return get<Half>(ctx, from);
+      return copy_of<Half>(values, count);
     case Dtype::bf16:
-      return get<Bfloat16>(ctx, from);
+      return copy_of<Bfloat16>(values, count);
     case Dtype::u8:
-      return get<uint8_t>(ctx, from);
+      return copy_of<uint8_t>(values, count);
     case Dtype::i32:
-      return get<int32_t>(ctx, from);
+      return copy_of<int32_t>(values, count);
     default:
-      fail(Exit::usage, "values of dtype {} cannot be read by the host", name_of(from.dtype()));
+      fail(Exit::usage, "values of dtype {} cannot be read by the host", name_of(dtype));
   }
+}
+
+std::vector<double> get_values(Context& ctx, const Tensor& from) {
+  std::vector<std::byte> bytes(from.bytes());
+  ctx.download(bytes.data(), from, bytes.size());
+  return values_of(from.dtype(), bytes.data(), from.shape().count());
 }
 
 }  // namespace pneuma

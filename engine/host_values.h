@@ -15,5 +15,7 @@ void set_values(Context& ctx, const Tensor& to, std::span<const double> values);
 void set_values(Context& ctx, const Tensor& to, std::span<const float> values);
 
 std::vector<double> get_values(Context& ctx, const Tensor& from);
+// Of `count` numbers in the host's memory.
+std::vector<double> values_of(Dtype dtype, const void* values, int64_t count);
 
 }  // namespace pneuma

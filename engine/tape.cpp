@@ -9,9 +9,9 @@ int Tape::value_of(const Tensor& t) const {
   return found == by_id_.end() ? -1 : found->second;
 }
 
-void Tape::watch(const Tensor& leaf, const Tensor& gradient) {
+void Tape::watch(const Tensor& leaf, const Tensor& gradient, bool add) {
   by_id_[leaf.id()] = int(values_.size());
-  values_.push_back({leaf.shape(), leaf.dtype(), gradient, true});
+  values_.push_back({leaf.shape(), leaf.dtype(), gradient, true, add});
 }
 
 void Tape::record(const char* name, std::initializer_list<Tensor> inputs, const Tensor& output,
@@ -30,7 +30,7 @@ void Tape::record(const char* name, std::initializer_list<Tensor> inputs, const 
     node.saved_bytes += leaf ? 0 : t.bytes();
   }
   by_id_[output.id()] = node.output;
-  values_.push_back({output.shape(), output.dtype(), {}, false});
+  values_.push_back({output.shape(), output.dtype(), {}, false, false});
   nodes_.push_back(std::move(node));
   if (observe_output) observe_output(nodes_.back(), output);
 }
@@ -54,7 +54,7 @@ void Tape::backward(Context& ctx, const Tensor& y, Tensor dy) {
     node.backward(step);
     step.finish();
   }
-  for (Value& value : values_) value.written = false;
+  for (Value& value : values_) value.written = value.add;
   std::erase_if(by_id_, [&](const auto& entry) { return !values_[size_t(entry.second)].leaf; });
 }
 
@@ -68,29 +68,34 @@ Gradient Backward::gradient(int input) {
   const int index = node.inputs[size_t(input)];
   if (index < 0) return g;
   Tape::Value& value = tape_.values_[size_t(index)];
-  if (std::find(given_.begin(), given_.end(), index) != given_.end()) {
+  const bool converts = value.gradient && value.gradient.dtype() != value.dtype;
+  if (converts || std::find(given_.begin(), given_.end(), index) != given_.end()) {
     Tensor t = ctx.tensor(value.shape, value.dtype, node.name);
     static_cast<View&>(g) = t.view();
-    second_use_.emplace_back(input, std::move(t));
+    apart_.emplace_back(index, std::move(t));
     return g;
   }
   given_.push_back(index);
+  return place_of(value);
+}
+
+Gradient Backward::place_of(Tape::Value& value) {
   if (value.written && !value.leaf && value.gradient.shared()) {  // another value's gradient, too
     Tensor own = ctx.tensor(value.shape, value.dtype, node.name);
     ctx.run(&Kernels::convert, {value.gradient.view(), {own.view()}});
     value.gradient = std::move(own);
   }
   if (!value.gradient) value.gradient = ctx.tensor(value.shape, value.dtype, node.name);
-  static_cast<View&>(g) = value.gradient.view();
-  g.add = value.written;
+  const Gradient g{value.gradient.view(), value.written};
   value.written = true;
   return g;
 }
 
 void Backward::finish() {
   given_.clear();
-  for (auto& [input, t] : second_use_) ctx.run(&Kernels::convert, {t.view(), gradient(input)});
-  second_use_.clear();
+  for (auto& [index, t] : apart_)
+    ctx.run(&Kernels::convert, {t.view(), place_of(tape_.values_[size_t(index)])});
+  apart_.clear();
 }
 
 void Backward::hand_over(int input, Tensor t) {

@@ -40,9 +40,10 @@ struct Node {
 
 class Tape {
  public:
-  // Makes `leaf` a leaf. Its gradient is written (not added) to `gradient`, or, where that is
+  // Makes `leaf` a leaf. Its gradient is written to `gradient`, or, with `add`, added to what is
+  // there, in the dtype of `gradient`, which may be another than the leaf's; where `gradient` is
   // empty, to a tensor that gradient_of() gives after backward().
-  void watch(const Tensor& leaf, const Tensor& gradient = {});
+  void watch(const Tensor& leaf, const Tensor& gradient = {}, bool add = false);
 
   // What an op calls after it has computed `output`. Does nothing where no input's gradient is
   // wanted.
@@ -70,8 +71,8 @@ class Tape {
     Shape shape;
     Dtype dtype;
     Tensor gradient;
-    bool leaf;
-    bool written = false;
+    bool leaf, add;
+    bool written = add;
   };
   int value_of(const Tensor& t) const;
 
@@ -118,12 +119,14 @@ class Backward {
 
  private:
   friend class Tape;
-  void finish();  // adds the second uses
+  Gradient place_of(Tape::Value&);  // where the next of its gradients goes
+  void finish();                    // brings what lies apart there
 
   Tape& tape_;
   Tensor dy_;
-  std::vector<int> given_;                          // values that gradient() has handed out
-  std::vector<std::pair<int, Tensor>> second_use_;  // of a value that this node uses twice
+  std::vector<int> given_;  // values that gradient() has handed out
+  // The second use of a value that this node uses twice; what is to have another dtype.
+  std::vector<std::pair<int, Tensor>> apart_;
 };
 
 }  // namespace pneuma

@@ -114,18 +114,20 @@ struct PointwiseBackward {
 
 // Losses end a tape: loss and gradient come from one launch. dlogits = loss_scale * d loss / d
 // logits. loss = mean over N*C of w_pos*y*softplus(-z) + w_neg*(1-y)*softplus(z); an unknown label
-// (NaN) adds 0 to the sum.
+// (NaN) adds 0 to the sum. Of a part of a batch: its share of the mean over `batch` images.
 struct SigmoidCrossEntropy {
   View logits, labels;                    // [N,C]; labels 0..1 or NaN
   View positive_weight, negative_weight;  // [C]; absent means 1
   View loss, dlogits;                     // [1], [N,C]; dlogits may be absent
+  int64_t batch = 0;                      // REQUIRES N, or more
   const StepState* state = nullptr;       // loss_scale; null means 1
   View workspace;
 };
-// loss = mean over N of log sum exp(z) - z[label]
+// loss = mean over N (`batch`, as above) of log sum exp(z) - z[label]
 struct SoftmaxCrossEntropy {
   View logits, labels;  // [N,C], i32 [N]
   View loss, dlogits;
+  int64_t batch = 0;
   const StepState* state = nullptr;
   View workspace;
 };
@@ -268,7 +270,7 @@ struct Device {
   const char* (*choices)() = nullptr;
 };
 
-inline constexpr uint32_t kBackendAbi = 2;  // raised whenever this file or those it includes change
+inline constexpr uint32_t kBackendAbi = 3;  // raised whenever this file or those it includes change
 struct Backend {
   uint32_t abi;
   const char* build;  // hash of the sources; host and plugin must agree

@@ -107,7 +107,10 @@ LoadReport load_weights(Context& ctx, const Parameters& parameters, const Weight
   const auto in_last_layer = [&](const std::string& n) {
     return n == last_weight || n == last_bias;
   };
-  const auto [last, bias] = last_layer_of(file);
+  const LastLayer by_place = last_layer_of(file);
+  const bool by_name = file.find(last_weight) || file.find(last_bias);
+  const FileTensor* last = by_name ? file.find(last_weight) : by_place.weight;
+  const FileTensor* bias = by_name ? file.find(last_bias) : by_place.bias;
   const auto find = [&](const std::string& n) {
     return n == last_weight ? last : n == last_bias ? bias : file.find(n);
   };
@@ -177,7 +180,8 @@ LoadReport load_pretrained(Context& ctx, const ResNet& net, const WeightFile& fi
   Tensor statistics[2];  // mean, variance
   for (const Buffer& b : net.parameters().buffers)
     if (b.name.starts_with(norm + "_")) statistics[b.name.ends_with("_var")] = b.value;
-  std::vector<double> mean = get_values(ctx, statistics[0]), variance = get_values(ctx, statistics[1]);
+  std::vector<double> mean = get_values(ctx, statistics[0]),
+                      variance = get_values(ctx, statistics[1]);
   for (size_t c = 0; c < mean.size(); ++c)
     PixelScale{format.mean[c], format.std[c], net.plan().eps}.from_raw(mean[c], variance[c]);
   set_values(ctx, statistics[0], mean);

@@ -25,7 +25,8 @@ struct LoadReport {
 // only the number of outputs of the last layer differs (or the file has no last layer), that layer
 // alone is left as it is, and the report says so. Any other difference, or an inf or nan, is an
 // Error(Exit::data) that names tensors and shapes; nothing is changed then. Ignored are
-// num_batches_tracked, of no use here, and bn_data_gamma, which MXNet holds at 1 whatever is stored.
+// num_batches_tracked, of no use here, and bn_data_gamma, which MXNet holds at 1 whatever is
+// stored.
 LoadReport load_weights(Context&, const Parameters&, const WeightFile&);
 inline LoadReport load_weights(Context& ctx, const Parameters& parameters,
                                const std::filesystem::path& path) {

@@ -6,7 +6,7 @@
 
 #include "engine/error.h"
 #include "engine/io/atomic_file.h"
-#include "models/archive.h"
+#include "models/mxnet/archive.h"
 #include "models/mxnet/params.h"
 
 namespace pneuma {
@@ -113,8 +113,10 @@ void WeightFile::take_archive(const std::filesystem::path& path) {
            path, [&](std::string_view name) { return name == chosen || name == kShapes; })) {
     if (file.name == chosen && tensors_.empty()) {
       name_ += ": " + chosen;
-      if (!best[0].empty()) take_safetensors(SafetensorsFile(file.bytes, name_));
-      else take_params(std::move(file.bytes));
+      if (!best[0].empty())
+        take_safetensors(SafetensorsFile(file.bytes, name_));
+      else
+        take_params(std::move(file.bytes));
     } else if (file.name == kShapes) {
       const auto json = nlohmann::json::parse(file.bytes, nullptr, false);
       try {

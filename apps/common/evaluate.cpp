@@ -5,19 +5,24 @@
 
 #include "apps/common/progress.h"
 #include "engine/host_values.h"
+#include "engine/metrics/accuracy.h"
 #include "kernels/pointwise.h"
 
 namespace pneuma {
 namespace {
 
 // One image's logits -> its probabilities, its loss.
-double judge_multi_label(const double* logits, const float* labels,
-                         const std::vector<float>& weight, int classes, float* p) {
+double judge_multi_label(const double* logits, const float* labels, const LossWeights& weights,
+                         int classes, float* p) {
+  const auto weight = [](const std::vector<float>& of, int c) {
+    return of.empty() ? 1.0 : double(of[size_t(c)]);
+  };
   double loss = 0, gradient;
   for (int c = 0; c < classes; ++c) {
     p[c] = float(pointwise::Sigmoid::forward(logits[c], 0.0, 0.0));
-    loss += pointwise::sigmoid_cross_entropy(
-        logits[c], double(labels[c]), weight.empty() ? 1.0 : weight[size_t(c)], 1.0, &gradient);
+    loss +=
+        pointwise::sigmoid_cross_entropy(logits[c], double(labels[c]), weight(weights.positive, c),
+                                         weight(weights.negative, c), &gradient);
   }
   return loss / classes;
 }
@@ -33,12 +38,13 @@ double judge_single_label(const double* logits, int64_t label, int classes, floa
 }  // namespace
 
 Evaluator::Evaluator(Context& ctx, const ResNet& model, ImageInput& input, bool multi_label,
-                     std::vector<float> positive_weight)
+                     LossWeights weights, int top_k)
     : ctx_(ctx),
       model_(model),
       input_(input),
       multi_label_(multi_label),
-      positive_weight_(std::move(positive_weight)) {}
+      weights_(std::move(weights)),
+      top_k_(top_k) {}
 
 void Evaluator::forward(int64_t images) {
   const Tensor logits = model_.forward(ctx_, input_.images(images));
@@ -67,7 +73,7 @@ Predictions Evaluator::run(const std::string& what, const Dataset& dataset,
   }
   Predictions result;
   std::map<std::string, int64_t> patients;
-  int64_t right = 0;  // of single labels
+  RightAnswers answers;  // of single labels
   const Sampler sampler(int64_t(dataset.samples.size()), batch_size, 0, false, LastBatch::keep);
   Loader loader(dataset, sampler, settings, 0, 0, 1);
   Progress progress(what, sampler.steps());
@@ -88,11 +94,11 @@ Predictions Evaluator::run(const std::string& what, const Dataset& dataset,
       const double* z = &logits[i * size_t(classes)];
       std::vector<float> labels = sample.labels, p(static_cast<size_t>(classes));
       if (multi_label_) {
-        result.loss += judge_multi_label(z, labels.data(), positive_weight_, classes, p.data());
+        result.loss += judge_multi_label(z, labels.data(), weights_, classes, p.data());
       } else {
         const auto label = int64_t(sample.labels[0]);
         result.loss += judge_single_label(z, label, classes, p.data());
-        right += std::max_element(z, z + classes) - z == label;
+        answers.count_image({z, size_t(classes)}, label, top_k_);
         labels.assign(size_t(classes), 0);
         labels[size_t(label)] = 1;
       }
@@ -109,7 +115,8 @@ Predictions Evaluator::run(const std::string& what, const Dataset& dataset,
   const auto images = double(result.samples.size());
   result.loss /= images;
   result.accuracy = multi_label_ ? accuracy(result.probabilities, result.labels).value_or(0)
-                                 : double(right) / images;
+                                 : answers.accuracy().value_or(0);
+  if (top_k_ > 0) result.top_k_accuracy = answers.top_k_accuracy();
   result.bad = loader.bad_images();
   return result;
 }

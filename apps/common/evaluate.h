@@ -18,15 +18,21 @@ struct Predictions {
   std::vector<int64_t> patients;     // [samples], numbered by name
   double loss = 0;                   // mean over samples and classes (single-label: over samples)
   double accuracy = 0;               // element-wise at 0.5 (single-label: of the largest)
+  std::optional<double> top_k_accuracy;  // single-label, where it was asked for
   std::vector<BadImage> bad;
+};
+
+// Factors of the weighted sigmoid cross-entropy's two terms, [classes] each; empty: 1.
+struct LossWeights {
+  std::vector<float> positive, negative;
 };
 
 // Runs a network over data sets, always the centre crop, with a memory plan for each batch size.
 class Evaluator {
  public:
-  // The three outlive it. positive_weight: [classes] of the weighted loss, empty: 1.
-  Evaluator(Context&, const ResNet&, ImageInput&, bool multi_label,
-            std::vector<float> positive_weight = {});
+  // The three outlive it. top_k: 0 for none.
+  Evaluator(Context&, const ResNet&, ImageInput&, bool multi_label, LossWeights = {},
+            int top_k = 0);
 
   // `stop`, asked before each batch, ends it early with Error(Exit::interrupted).
   Predictions run(const std::string& what, const Dataset&, const LoaderSettings&, int batch_size,
@@ -42,7 +48,8 @@ class Evaluator {
   const ResNet& model_;
   ImageInput& input_;
   bool multi_label_;
-  std::vector<float> positive_weight_;
+  LossWeights weights_;
+  int top_k_;
   Tensor logits_;  // [largest batch, classes], persistent
   std::map<int64_t, MemoryPlan> plans_;
 };

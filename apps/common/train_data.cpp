@@ -94,7 +94,7 @@ OnBadImage on_bad_image_named(const std::string& name) {
 }
 
 AugmentationSettings augmentation_of(const TrainSettings& s) {
-  return {.type = augmentation_type(s.augmentation_type), .mirror = s.mirror};
+  return {augmentation_type(s.augmentation_type), s.mirror, s.gray_jitter, s.border};
 }
 
 LoaderSettings evaluation_loader(const ModelInfo& info, int threads, OnBadImage on_bad_image) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "data/augmentation.h"
 #include "data/text.h"
 #include "engine/error.h"
 #include "engine/precision.h"
@@ -30,7 +31,7 @@ const std::vector<Setting>& all_settings() {
       {"output", &S::output, "Data", "Folder for everything the run leaves; new or empty"},
 
       {"num_layers", &S::num_layers, "Network",
-       "Depth of the ResNet; from 20 on the second list: for images of about 32x32", 0, 0,
+       "Depth of the ResNet; 20, 32, 44, 56, 110: small, for images of about 32x32", 0, 0,
        "18|34|50|101|152|200|20|32|44|56|110"},
       {"base_width", &S::base_width, ""},
       {"arch", &S::arch, "Network",
@@ -42,7 +43,12 @@ const std::vector<Setting>& all_settings() {
        "Subtracted from each channel, in 0..255: r,g,b (default ImageNet's; 0 with --arch v2)"},
       {"std", &S::std, "Network", "Divides each channel, likewise (1 with --arch v2)"},
       {"init", &S::init, "Network",
-       "Start from these weights: .safetensors in torchvision's names"},
+       "Start from these weights: .safetensors of a ResNet, or MXNet's .params"},
+      {"use_pretrained_model", &S::use_pretrained_model, "Network",
+       "Start from --pretrained, or from $PNEUMA_PRETRAINED"},
+      {"pretrained", &S::pretrained, "Network", "The same as --init"},
+      {"model_channel", &S::model_channel, "Network",
+       "Train on: a model of ours, model.tar.gz, or its folder"},
 
       {"freeze_stages", &S::freeze_stages, "Network",
        "1: the stem keeps its weights and statistics; 2: the first stage, too; ...", 0, 5},
@@ -53,9 +59,16 @@ const std::vector<Setting>& all_settings() {
        "Shorter side before the crop, or none (default 256 with 224x224, else none)"},
       {"resize_filter", &S::resize_filter, "Training", "How pictures shrink", 0, 0,
        "antialias|linear"},
-      {"augmentation_type", &S::augmentation_type, "Training", "crop: random crop and mirror", 0, 0,
-       "none|crop"},
-      {"mirror", &S::mirror, "Training", "Whether --augmentation_type crop mirrors, too"},
+      {"augmentation_type", &S::augmentation_type, "Training",
+       "crop: random crop and mirror; color: and hue, saturation, lightness; transform: and "
+       "rotation, shear, aspect ratio",
+       0, 0, "none|crop|crop_color|crop_color_transform"},
+      {"mirror", &S::mirror, "Training",
+       "Whether augmentation mirrors, too; 0 where left and right matter (the heart)"},
+      {"gray_jitter", &S::gray_jitter, "Training",
+       "crop_color...: gray pictures stay gray, lightness alone moves; 0: tinted, as in MXNet"},
+      {"border", &S::border, "Training",
+       "crop_color_transform: level (0..255) outside the turned picture", 0, 255},
       {"mini_batch_size", &S::mini_batch_size, "Training", "Images a step", 1, 65536},
       {"epochs", &S::epochs, "Training", "Passes over the training images", 1, kMost},
       {"learning_rate", &S::learning_rate, "Training", "Of every step, or where a schedule starts",
@@ -168,10 +181,10 @@ std::string fault_of(const Setting& setting, const std::string& text) {
       setting.member);
 }
 
-void add_train_flags(CLI::App& app, TrainSettings& s) {
+void add_train_flags(CLI::App& app, TrainSettings& s, const std::vector<std::string>& only) {
   app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   for (const Setting& setting : all_settings()) {
-    if (!*setting.group) continue;
+    if (!*setting.group || (!only.empty() && std::ranges::count(only, setting.name) == 0)) continue;
     const std::string flag = std::string("--") + setting.name;
     std::visit(
         [&]<class T>(T TrainSettings::*member) {
@@ -265,7 +278,7 @@ std::vector<int64_t> parse_epochs(const std::string& flag, const std::string& te
   std::vector<int64_t> epochs;
   for (const std::string_view field : split_fields(text, ',')) {
     const auto epoch = parse_number<int64_t>(trim(field));
-    if (!epoch || *epoch < 1 || (!epochs.empty() && *epoch <= epochs.back())) {
+    if (!epoch || *epoch < 1 || *epoch > 1 << 24 || (!epochs.empty() && *epoch <= epochs.back())) {
       fail(Exit::usage, "{} '{}': rising numbers of epochs with commas are needed, like 10,20",
            flag, printable(text));
     }
@@ -279,14 +292,11 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
   const Arch arch = arch_named(s.arch);
   const bool small = !plan_of({.num_layers = s.num_layers, .arch = arch}).stem_pool;
   const auto [least, most] = std::minmax(shape.height, shape.width);
-  const int needed = small ? 8 : 32;
-  if (least < needed)
-    fail(Exit::usage, "--image_shape {}: ResNet-{} needs at least {}x{}", s.image_shape,
-         s.num_layers, needed, needed);
+  if (const int needed = small ? 8 : 32; least < needed)
+    fail(Exit::usage, "--image_shape {}: ResNet-{} needs at least {} pixels a side", s.image_shape,
+         s.num_layers, needed);
   if (small && most > 64)
-    notes->push_back(fmt::format(
-        "--num_layers {} is a network for images of about 32x32; it takes --image_shape {} as well",
-        s.num_layers, s.image_shape));
+    notes->push_back(fmt::format("--num_layers {} is for images of about 32x32", s.num_layers));
   if (s.mean.empty()) s.mean = arch == Arch::v2 ? "0,0,0" : "123.675,116.28,103.53";
   if (s.std.empty()) s.std = arch == Arch::v2 ? "1,1,1" : "58.395,57.12,57.375";
   if (s.output.empty()) fail(Exit::usage, "--output is missing: name a new folder for the run");
@@ -304,8 +314,9 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
     s.lists = s.data;  // where the NIH's download has them
 
   // A resumed run may be started from anywhere.
-  for (std::string* path : {&s.data, &s.lists, &s.train, &s.train_lst, &s.validation,
-                            &s.validation_lst, &s.test, &s.test_lst, &s.init, &s.conv_table}) {
+  for (std::string* path :
+       {&s.data, &s.lists, &s.train, &s.train_lst, &s.validation, &s.validation_lst, &s.test,
+        &s.test_lst, &s.init, &s.pretrained, &s.model_channel, &s.conv_table}) {
     if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
   }
   if (!s.conv_table.empty() && !std::filesystem::exists(s.conv_table))
@@ -334,6 +345,19 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
   }
   for (const float v : parse_numbers("--mean", s.mean, 3)) {
     if (v < 0 || v > 255) fail(Exit::usage, "--mean {}: each number is from 0 to 255", s.mean);
+  }
+  const AugmentationType type = augmentation_type(s.augmentation_type);
+  const auto idle = [&](const char* name, bool given, AugmentationType needed) {
+    if (given && type < needed)
+      notes->push_back(
+          fmt::format("--{} has no effect with --augmentation_type {}", name, s.augmentation_type));
+  };
+  idle("mirror 0", !s.mirror, AugmentationType::crop);
+  idle("gray_jitter 0", !s.gray_jitter, AugmentationType::crop_color);
+  idle("border", s.border != TrainSettings().border, AugmentationType::crop_color_transform);
+  if (!s.gray_jitter && shape.channels == 1) {
+    notes->push_back("--gray_jitter 0 has no effect: a network of 1 channel sees no tint");
+    s.gray_jitter = true;
   }
   if (s.threads == 0) s.threads = std::max(1u, std::thread::hardware_concurrency());
 
@@ -370,6 +394,21 @@ ScalerPolicy scaler_of(const TrainSettings& s) {
           s.loss_scale_backoff,
           s.loss_scale_floor,
           s.loss_scale_interval};
+}
+
+Schedule schedule_of(const TrainSettings& s, int64_t steps_per_epoch) {
+  Schedule schedule{.kind = schedule_named(s.lr_scheduler),
+                    .learning_rate = s.learning_rate,
+                    .factor = s.lr_scheduler_factor,
+                    .warmup = s.warmup_steps,
+                    .total = steps_per_epoch * s.epochs};
+  if (schedule.kind == ScheduleKind::step) {
+    for (const int64_t epoch : parse_epochs("--lr_scheduler_step", s.lr_scheduler_step))
+      schedule.steps.push_back(epoch * steps_per_epoch);
+  }
+  if (s.warmup_epochs > 0)
+    schedule.warmup = std::llround(s.warmup_epochs * double(steps_per_epoch));
+  return schedule;
 }
 
 std::string text_of(const TrainSettings& s) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "apps/common/cli.h"
+#include "engine/optim/schedule.h"
 #include "kernels/step_state.h"
 
 namespace pneuma {
@@ -45,7 +46,8 @@ struct TrainSettings {
   double early_stopping_tolerance = 0;
   int checkpoint_frequency = 1;  // epochs; 0: the best alone
   std::string augmentation_type = "none";
-  bool mirror = true;  // with augmentation crop
+  bool mirror = true, gray_jitter = true;  // with augmentation
+  int border = 127;                        // of the affine map
   std::string precision_dtype = "float32";
   std::string loss_scale;  // "", "dynamic" or a number; "" becomes dynamic in 16 bits, else 1
   double loss_scale_start = 65536, loss_scale_growth = 2, loss_scale_backoff = 0.5,
@@ -53,7 +55,8 @@ struct TrainSettings {
   int64_t loss_scale_interval = 2000;
   // In 0..255; "": ImageNet's, but 0 and 1 with arch v2, whose first layer normalises.
   std::string mean, std;
-  std::string init;
+  std::string init, pretrained, model_channel;  // start_weights.h
+  bool use_pretrained_model = false;
   int freeze_stages = 0;
   double backbone_lr_factor = 1;
   // The run.
@@ -87,8 +90,9 @@ std::string fault_of(const Setting& setting, const std::string& text);
 void to_json(nlohmann::json& json, const TrainSettings& settings);
 void from_json(const nlohmann::json& json, TrainSettings& settings);  // REQUIRES every key
 
-// Adds a flag for each of them.
-void add_train_flags(CLI::App& app, TrainSettings& settings);
+// Adds a flag for each of them, or for `only` these.
+void add_train_flags(CLI::App& app, TrainSettings& settings,
+                     const std::vector<std::string>& only = {});
 
 // Fills in what depends on other settings and refuses what does not go together; ignored settings
 // are said in `notes`. Throws Exit::usage.
@@ -96,6 +100,7 @@ void resolve(TrainSettings& settings, std::vector<std::string>* notes);
 
 // REQUIRES resolved settings.
 ScalerPolicy scaler_of(const TrainSettings& settings);
+Schedule schedule_of(const TrainSettings& settings, int64_t steps_per_epoch);
 
 // "name value" lines, for people.
 std::string text_of(const TrainSettings& settings);

@@ -9,8 +9,11 @@
 
 namespace pneuma {
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainPosition, epoch, step, steps, loss_sum, losses, has_best,
-                                   best_score, best_epoch, metrics_bytes)
+// What an older state does not know of has its default.
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(RightAnswers, counted, right, right_in_top_k)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(TrainPosition, epoch, step, steps, loss_sum, losses,
+                                                answers, epochs_without_improvement, has_best,
+                                                best_score, best_epoch, metrics_bytes)
 
 namespace {
 
@@ -30,6 +33,12 @@ std::string range_of(const std::vector<double>& values) {
   return low > high ? "none" : fmt::format("[{:.3g}, {:.3g}]", low, high);
 }
 
+LossWeights loss_weights(const TrainSettings& s, const Dataset& train) {
+  if (!s.use_weighted_loss) return {};
+  const std::vector<float> weights = class_weights(train);
+  return {weights, s.weighted_loss_mode == "class" ? weights : std::vector<float>()};
+}
+
 }  // namespace
 
 Trainer::Trainer(const TrainSettings& settings, const TrainData& data, const Backend& backend,
@@ -37,13 +46,16 @@ Trainer::Trainer(const TrainSettings& settings, const TrainData& data, const Bac
     : settings_(settings),
       data_(data),
       info_(model_info_of(settings, data)),
-      weights_(settings.use_weighted_loss ? class_weights(data.train) : std::vector<float>()),
+      weights_(loss_weights(settings, data.train)),
+      early_stopping_{settings.early_stopping, settings.early_stopping_min_epochs,
+                      settings.early_stopping_patience, settings.early_stopping_tolerance},
       ctx_(backend, precision_named(settings.precision_dtype), dry),
       model_(ctx_, info_.network),
       input_(ctx_, info_.image_format()),
-      evaluator_(ctx_, model_, input_, settings.multi_label, weights_),
+      evaluator_(ctx_, model_, input_, settings.multi_label, weights_, settings.top_k),
       sampler_(int64_t(data.train.samples.size()), settings.mini_batch_size, settings.seed,
                settings.shuffle, settings.last_batch == "keep" ? LastBatch::keep : LastBatch::drop),
+      schedule_(schedule_of(settings, sampler_.steps())),
       loader_(evaluation_loader(info_, settings.threads, OnBadImage::fail)) {
   loader_.seed = settings.seed;
   loader_.on_bad_image = on_bad_image_named(settings.on_bad_image);
@@ -51,10 +63,11 @@ Trainer::Trainer(const TrainSettings& settings, const TrainData& data, const Bac
   loader_.augmentation = augmentation_of(settings);
   if (!dry) model_.initialize(ctx_, settings.seed);
   if (!dry && !settings.init.empty()) {
-    fmt::print("{}\n", load_weights(ctx_, model_.parameters(), settings.init).text);
+    fmt::print("{}\n",
+               load_pretrained(ctx_, model_, WeightFile(settings.init), info_.image_format()).text);
   }
   model_.fine_tune(settings.freeze_stages, settings.backbone_lr_factor);
-  model_.parameters().make_gradients(ctx_);
+  model_.parameters().make_gradients(ctx_, settings.accumulate_steps > 1);
   optimizer_ =
       std::make_unique<Optimizer>(ctx_, model_.parameters(),
                                   OptimizerSettings{.kind = optimizer_named(settings.optimizer),
@@ -64,12 +77,16 @@ Trainer::Trainer(const TrainSettings& settings, const TrainData& data, const Bac
                                                     .beta_1 = settings.beta_1,
                                                     .beta_2 = settings.beta_2,
                                                     .gamma = settings.gamma,
-                                                    .eps = settings.eps},
+                                                    .eps = settings.eps,
+                                                    .clip_norm = settings.clip_gradient_norm},
                                   scaler_of(settings));
-  results_ = std::make_unique<StepResults>(ctx_, *optimizer_);
-  if (!weights_.empty()) {
-    positive_weight_ = ctx_.persistent({int64_t(weights_.size())}, ctx_.precision().master);
-    set_values(ctx_, positive_weight_, weights_);
+  results_ = std::make_unique<StepResults>(
+      ctx_, *optimizer_, int64_t{settings.mini_batch_size} * info_.network.num_classes);
+  for (const auto& [weight, values] : {std::pair(&positive_weight_, &weights_.positive),
+                                       {&negative_weight_, &weights_.negative}}) {
+    if (values->empty()) continue;
+    *weight = ctx_.persistent({int64_t(values->size())}, ctx_.precision().master);
+    set_values(ctx_, *weight, *values);
   }
 }
 
@@ -93,19 +110,37 @@ void Trainer::save_start(const std::filesystem::path& file) {
   save_weights(ctx_, model_.parameters(), file, info_.to_metadata());
 }
 
+Tensor Trainer::loss_of(Context& ctx, const Tensor& logits, const Tensor& labels, int64_t images) {
+  const StepState* state = optimizer_->device_state();
+  return settings_.multi_label ? ops::sigmoid_cross_entropy(ctx, logits, labels, positive_weight_,
+                                                            negative_weight_, state, images)
+                               : ops::softmax_cross_entropy(ctx, logits, labels, state, images);
+}
+
+// The last batch of an epoch may be smaller (--last_batch keep), and its last part, too.
 void Trainer::step_on_device(int64_t images) {
-  train_step(ctx_, model_.parameters(), *optimizer_, settings_.learning_rate, [&](Context& ctx) {
-    if (watch && !ctx.dry()) watch(*ctx.tape);
-    const Tensor logits = model_.forward(ctx, input_.images(images));
-    const Tensor labels = input_.labels(images);
-    const StepState* state = optimizer_->device_state();
-    const Tensor loss =
-        settings_.multi_label
-            ? ops::sigmoid_cross_entropy(ctx, logits, labels, positive_weight_, {}, state)
-            : ops::softmax_cross_entropy(ctx, logits, labels, state);
-    ctx.run(&Kernels::convert, {loss.view(), {results_->loss().view()}});
-    return loss;
-  });
+  const int64_t most = settings_.mini_batch_size / settings_.accumulate_steps;
+  const int64_t parts = (images + most - 1) / most;
+  // A copy, since a tensor is aligned.
+  const auto part_of = [&](Context& ctx, const Tensor& batch, int64_t part) {
+    if (parts == 1) return batch;
+    Shape shape = batch.shape();
+    shape.dims[0] = std::min(most, images - part * most);
+    const Tensor t = ctx.tensor(shape, batch.dtype(), "part");
+    const size_t at = size_t(part * most) * t.bytes() / size_t(shape[0]);
+    if (!ctx.dry()) ctx.copy(t.data<void>(), batch.data<std::byte>() + at, t.bytes());
+    return t;
+  };
+  train_step(ctx_, model_.parameters(), *optimizer_, learning_rate_at(schedule_, at_.steps), parts,
+             [&](Context& ctx, int64_t part) {
+               if (watch && !ctx.dry()) watch(*ctx.tape);
+               const Tensor logits = model_.forward(ctx, part_of(ctx, input_.images(images), part));
+               results_->add_logits(logits);
+               const Tensor labels = part_of(ctx, input_.labels(images), part);
+               const Tensor loss = loss_of(ctx, logits, labels, images);
+               ctx.run(&Kernels::convert, {loss.view(), {results_->loss().view(), part > 0}});
+               return loss;
+             });
 }
 
 const MemoryPlan& Trainer::plan(int64_t images) {
@@ -125,7 +160,8 @@ void Trainer::check_numbers(const StepState& state) {
   const std::vector<double> values = get_values(ctx_, bad.gradient);
   const auto broken = std::ranges::count_if(values, [](double v) { return !std::isfinite(v); });
   std::string images;
-  for (const int64_t i : running_.back()) images += " " + data_.train.samples[size_t(i)].path;
+  for (const int64_t i : running_.back().samples)
+    images += " " + data_.train.samples[size_t(i)].path;
   fail(Exit::numeric,
        "{} steps in a row had inf or nan in a gradient, the first in {} (in the last batch {} of "
        "{} values, the finite ones: {}; loss scale {:g}; its weights: {}); the last saved state is "
@@ -140,7 +176,7 @@ void Trainer::run(const std::function<int()>& stop) {
   const int64_t most = settings_.max_steps ? settings_.max_steps : steps * settings_.epochs;
   if (saved_.empty()) save(true);
   std::optional<Loader> loader;
-  while (at_.epoch < settings_.epochs && at_.steps < most) {
+  while (at_.epoch < settings_.epochs && at_.steps < most && !ends_early()) {
     if (!loader)
       loader.emplace(data_.train, sampler_, loader_, at_.epoch, at_.step, settings_.epochs);
     Progress progress(fmt::format("epoch {}", at_.epoch), steps, at_.step);
@@ -163,7 +199,20 @@ void Trainer::run(const std::function<int()>& stop) {
     ++at_.epoch;
     at_.step = at_.losses = 0;
     at_.loss_sum = 0;
-    save(at_.epoch == settings_.epochs);
+    at_.answers = {};
+    if (ends_early()) {
+      log_->write({{"event", "early_stop"},
+                   {"epoch", at_.epoch - 1},
+                   {"epochs_without_improvement", at_.epochs_without_improvement},
+                   {"best_epoch", at_.best_epoch}});
+    }
+    save(at_.epoch == settings_.epochs || ends_early());
+  }
+  if (ends_early()) {
+    fmt::print(
+        "early stopping after {} epochs: {} has not improved for {} epochs; the best was epoch "
+        "{}\n",
+        at_.epoch, settings_.select_by, at_.epochs_without_improvement, at_.best_epoch);
   }
   if (at_.step > 0) {  // max_steps ended it within an epoch: the state is that of the last step,
                        // the rest is on top
@@ -203,7 +252,7 @@ StepResult Trainer::step(const Batch& batch) {
 
 void Trainer::start_step(const Batch& batch) {
   ask_for(batch);
-  running_.push_back(batch.samples);
+  running_.push_back({batch.samples, batch.labels});
   ++at_.step;
   ++at_.steps;
 }
@@ -211,18 +260,30 @@ void Trainer::start_step(const Batch& batch) {
 // Reads what the steps before the last `running` have left.
 void Trainer::finish_steps(size_t running, Progress& progress) {
   for (; running_.size() > running; running_.pop_front()) {
-    const auto [loss, state] = results_->receive();
+    const auto [loss, state, logits] = results_->receive();
+    count_answers(logits, running_.front().labels);
+    const int64_t step = at_.steps - int64_t(running_.size());
     if (std::isfinite(loss)) at_.loss_sum += loss, ++at_.losses;
-    progress.step(int64_t(running_.front().size()), fmt::format("loss {:.4f}", loss));
+    progress.step(int64_t(running_.front().samples.size()), fmt::format("loss {:.4f}", loss));
     log_->write({{"event", "step"},
                  {"epoch", at_.epoch},
-                 {"step", at_.steps - int64_t(running_.size())},
+                 {"step", step},
                  {"loss", number(loss)},
-                 {"lr", settings_.learning_rate},
+                 {"lr", learning_rate_at(schedule_, step)},
+                 {"gradient_norm", state.good ? number(state.gradient_norm) : Json(nullptr)},
                  {"loss_scale", state.loss_scale},
                  {"skipped", state.skipped},
                  {"images_per_second", std::round(progress.images_per_second() * 10) / 10}});
     check_numbers(state);
+  }
+}
+
+void Trainer::count_answers(const std::vector<double>& logits, const std::vector<float>& labels) {
+  if (settings_.multi_label) return at_.answers.count_elements(logits, labels);
+  const size_t classes = logits.size() / labels.size();
+  for (size_t i = 0; i < labels.size(); ++i) {
+    at_.answers.count_image(std::span(logits).subspan(i * classes, classes), int64_t(labels[i]),
+                            settings_.top_k);
   }
 }
 
@@ -260,17 +321,27 @@ void Trainer::end_epoch(const std::function<int()>& stop) {
       score = -p.loss;
     }
   }
-  log_->write({{"event", "epoch"},
+  Json line = {{"event", "epoch"},
                {"epoch", at_.epoch},
                {"train_loss", number(train_loss)},
+               {"train_accuracy", number(at_.answers.accuracy())},
                {"validation_loss", number(p.loss)},
                {"validation_auc", number(table.macro_auc)},
-               {"validation_accuracy", number(p.accuracy)}});
-  save_weights(ctx_, model_.parameters(), folder_->checkpoint(at_.epoch), info_.to_metadata());
+               {"validation_accuracy", number(p.accuracy)}};
+  if (settings_.top_k > 0) {
+    line["train_top_k_accuracy"] = number(at_.answers.top_k_accuracy());
+    line["validation_top_k_accuracy"] = number(p.top_k_accuracy);
+  }
+  log_->write(line);
+  const int every = settings_.checkpoint_frequency;
+  if (every > 0 && (at_.epoch + 1) % every == 0)
+    save_weights(ctx_, model_.parameters(), folder_->checkpoint(at_.epoch), info_.to_metadata());
   if (!std::isfinite(*score)) score = std::numeric_limits<double>::lowest();
   // What max_steps cut short counts only where nothing else does: the run may yet go on, as if
   // never cut.
   const bool better = !at_.has_best || (whole && *score > at_.best_score);
+  const bool improved = !at_.has_best || early_stopping_.is_improvement(*score, at_.best_score);
+  if (whole) at_.epochs_without_improvement = improved ? 0 : at_.epochs_without_improvement + 1;
   if (better) {
     save_weights(ctx_, model_.parameters(), folder_->best(), info_.to_metadata());
     at_.has_best = true;
@@ -338,11 +409,11 @@ std::string Trainer::plan_text() {
                evaluation = evaluator_.planned_bytes(settings_.mini_batch_size);
   const auto mb = [](size_t bytes) { return double(bytes) * 1e-6; };
   return fmt::format(
-      "steps: {} an epoch, {} in all, {} images left out an epoch\n"
+      "steps: {} an epoch, {} in all, {} images left out an epoch, {} part(s) a step\n"
       "memory: {:.0f} MB stay (weights, gradients, moments, two batches of images), {:.0f} MB for "
       "a training step, {:.0f} MB for an evaluation step, pictures apart\n",
       sampler_.steps(), sampler_.steps() * settings_.epochs, sampler_.left_out(),
-      mb(ctx_.persistent_bytes()), mb(training), mb(evaluation));
+      settings_.accumulate_steps, mb(ctx_.persistent_bytes()), mb(training), mb(evaluation));
 }
 
 }  // namespace pneuma

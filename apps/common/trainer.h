@@ -3,10 +3,12 @@
 // (epoch, step).
 #pragma once
 
+#include "apps/common/early_stopping.h"
 #include "apps/common/evaluate.h"
 #include "apps/common/progress.h"
 #include "apps/common/run_folder.h"
 #include "apps/common/train_data.h"
+#include "engine/metrics/accuracy.h"
 #include "engine/optim/step_results.h"
 
 namespace pneuma {
@@ -17,6 +19,8 @@ struct TrainPosition {
   int64_t steps = 0;            // taken in all
   double loss_sum = 0;          // of this epoch's steps
   int64_t losses = 0;
+  RightAnswers answers;  // to this epoch's images, each as its step saw it
+  int64_t epochs_without_improvement = 0;
   bool has_best = false;
   double best_score = 0;  // larger is better
   int64_t best_epoch = -1;
@@ -62,14 +66,20 @@ class Trainer {
           bool resume, bool dry);
 
   void step_on_device(int64_t images);
+  Tensor loss_of(Context&, const Tensor& logits, const Tensor& labels, int64_t images);
   Batch next_batch(Loader&, Progress&);
   void ask_for(const Batch&);
   void start_step(const Batch&);
   void finish_steps(size_t running, Progress&);
   void check_numbers(const StepState&);
+  void count_answers(const std::vector<double>& logits, const std::vector<float>& labels);
   Predictions evaluate(const std::string& set, const Dataset&, const std::function<int()>& stop,
                        bool save_if_stopped);
   void end_epoch(const std::function<int()>& stop);
+  bool ends_early() const {
+    return at_.epoch < settings_.epochs &&
+           early_stopping_.ends(at_.epoch, at_.epochs_without_improvement);
+  }
   void save(bool must);
   void log_bad_images(const std::string& set, const Dataset&, const std::vector<BadImage>&);
   [[noreturn]] void stopped(int code) const;
@@ -77,21 +87,27 @@ class Trainer {
   const TrainSettings settings_;
   const TrainData& data_;
   const ModelInfo info_;
-  const std::vector<float> weights_;  // of each class's positives; empty: 1
+  const LossWeights weights_;
+  const EarlyStopping early_stopping_;
   Context ctx_;
   ResNet model_;
   std::unique_ptr<Optimizer> optimizer_;
   ImageInput input_;
   Evaluator evaluator_;
   Sampler sampler_;
+  const Schedule schedule_;
   LoaderSettings loader_;
   std::optional<RunFolder> folder_;
   std::unique_ptr<MetricsLog> log_;
-  Tensor positive_weight_;
+  Tensor positive_weight_, negative_weight_;
   std::map<int64_t, MemoryPlan> plans_;
   TrainPosition at_;
-  std::deque<std::vector<int64_t>> running_;  // samples of the steps whose results were not read
-  std::string saved_;                         // the position in the last saved state, as text
+  struct Running {
+    std::vector<int64_t> samples;
+    std::vector<float> labels;
+  };
+  std::deque<Running> running_;  // the steps whose results were not read
+  std::string saved_;            // the position in the last saved state, as text
   std::unique_ptr<StepResults> results_;
 };
 

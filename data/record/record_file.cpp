@@ -41,14 +41,10 @@ RecordFile::RecordFile(std::filesystem::path path) : path_(std::move(path)) {
   if (!why && status.st_size > 0) {
     size_ = uint64_t(status.st_size);
     void* map = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file_, 0);
-    if (map == MAP_FAILED) {
+    if (map == MAP_FAILED)
       why = std::strerror(errno);
-    } else {
+    else
       bytes_ = static_cast<const std::byte*>(map);
-      // A walk from header to header must not drag in the pictures between them; read() says what
-      // it wants.
-      ::madvise(map, size_, MADV_RANDOM);
-    }
   }
   if (!why) return;
   ::close(file_);

@@ -15,10 +15,11 @@ Tensor Parameters::add_buffer(Context& ctx, std::string name, Shape shape) {
   return buffers.emplace_back(std::move(name), ctx.persistent(shape, ctx.precision().master)).value;
 }
 
-void Parameters::make_gradients(Context& ctx) {
+void Parameters::make_gradients(Context& ctx, bool like_masters) {
   for (Parameter& p : parameters) {
+    const Tensor& like = like_masters ? p.value : p.read();
     if (!p.gradient && p.rate_factor != 0)
-      p.gradient = ctx.persistent(p.value.shape(), p.read().dtype());
+      p.gradient = ctx.persistent(p.value.shape(), like.dtype());
   }
 }
 
@@ -29,8 +30,8 @@ std::vector<const Parameter*> Parameters::learning() const {
   return all;
 }
 
-void Parameters::watch(Tape& tape) const {
-  for (const Parameter* p : learning()) tape.watch(p->read(), p->gradient);
+void Parameters::watch(Tape& tape, bool add) const {
+  for (const Parameter* p : learning()) tape.watch(p->read(), p->gradient, add);
 }
 
 void Parameters::write_working(Context& ctx) const {

@@ -37,13 +37,15 @@ struct Parameters {
   // convolutions and products read, where that is another one. Returns what kernels read.
   Tensor add(Context&, std::string name, Role, Shape);
   Tensor add_buffer(Context&, std::string name, Shape);
-  void make_gradients(Context&);  // of what learns, each of the dtype that kernels read
+  // Of what learns, each of the dtype that kernels read, or of the masters', for sums over the
+  // parts of a batch.
+  void make_gradients(Context&, bool like_masters = false);
   // What is not frozen, in order: so a tape, an optimizer and StepState::first_bad number them.
   std::vector<const Parameter*> learning() const;
   // The copies from the masters: after values came from elsewhere than the optimizer.
   void write_working(Context&) const;
-  void watch(Tape&) const;  // every parameter that learns, with its gradient
-  int64_t count() const;    // numbers of all
+  void watch(Tape&, bool add = false) const;  // every parameter that learns, with its gradient
+  int64_t count() const;                      // numbers of all
 };
 
 }  // namespace pneuma

@@ -41,14 +41,16 @@ Tensor scale(Context&, const Tensor& a, double alpha);
 Tensor add(Context&, const Tensor& a, const Tensor& b);
 Tensor multiply(Context&, const Tensor& a, const Tensor& b);
 
-// Losses -> [1]. `state` (null: 1) holds the loss scale that the gradient carries.
+// Losses -> [1]. `state` (null: 1) holds the loss scale that the gradient carries. Of a part of a
+// batch of `batch` images, its share: the parts' losses and gradients add up to those of the batch
+// (0: the batch is whole).
 // labels [N,C] in 0..1, NaN where unknown; weights [C], empty: 1.
 Tensor sigmoid_cross_entropy(Context&, const Tensor& logits, const Tensor& labels,
                              const Tensor& positive_weight = {}, const Tensor& negative_weight = {},
-                             const StepState* state = nullptr);
+                             const StepState* state = nullptr, int64_t batch = 0);
 // labels i32 [N]
 Tensor softmax_cross_entropy(Context&, const Tensor& logits, const Tensor& labels,
-                             const StepState* state = nullptr);
+                             const StepState* state = nullptr, int64_t batch = 0);
 
 // u8 images -> y [N,height,width,channels]. items: u8 [N * sizeof(AugmentItem)]; host_items: the
 // same, for the host.

@@ -88,11 +88,18 @@ void Optimizer::set_state(Context& ctx, const StepState& state) {
 
 void train_step(Context& ctx, const Parameters& parameters, Optimizer& optimizer,
                 double learning_rate, const std::function<Tensor(Context&)>& loss) {
-  Tape tape;
-  parameters.watch(tape);
-  {
+  train_step(ctx, parameters, optimizer, learning_rate, 1,
+             [&](Context& c, int64_t) { return loss(c); });
+}
+
+void train_step(Context& ctx, const Parameters& parameters, Optimizer& optimizer,
+                double learning_rate, int64_t parts,
+                const std::function<Tensor(Context&, int64_t part)>& loss) {
+  for (int64_t part = 0; part < parts; ++part) {
+    Tape tape;
+    parameters.watch(tape, part > 0);
     const Recording recording(ctx, tape);
-    tape.backward(ctx, loss(ctx));
+    tape.backward(ctx, loss(ctx, part));
   }
   const Comm& comm = ctx.backend().comm;
   if (comm.size > 1) {

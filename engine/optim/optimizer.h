@@ -58,5 +58,9 @@ class Optimizer {
 // that `loss` copied its result to.
 void train_step(Context&, const Parameters&, Optimizer&, double learning_rate,
                 const std::function<Tensor(Context&)>& loss);
+// The same with a batch in parts, one after the other, so that a part's memory is all that a step
+// needs. The parts' gradients are added up: `loss` gives each part's share of the batch's loss.
+void train_step(Context&, const Parameters&, Optimizer&, double learning_rate, int64_t parts,
+                const std::function<Tensor(Context&, int64_t part)>& loss);
 
 }  // namespace pneuma

@@ -11,11 +11,11 @@ Status sigmoid_cross_entropy(Stream, const SigmoidCrossEntropy& a) {
   PN_REQUIRE(a.logits.rank == 2 && a.logits.count() > 0 && same_shape(a.logits, a.labels) &&
                  (!a.dlogits || same_shape(a.logits, a.dlogits)) && a.loss.count() == 1,
              "sigmoid cross-entropy: logits, labels and dlogits must be [N,C], loss [1]");
-  const int64_t channels = a.logits.dims[1], count = a.logits.count();
+  const int64_t channels = a.logits.dims[1], count = a.logits.count(), terms = a.batch * channels;
   PN_REQUIRE(
       channel_vector(a.positive_weight, channels) && channel_vector(a.negative_weight, channels),
       "sigmoid cross-entropy: weights must be [C] f32");
-  const float scale = float((a.state ? a.state->loss_scale : 1.0) / double(count));
+  const float scale = float((a.state ? a.state->loss_scale : 1.0) / double(terms));
   double sum = 0;
   const Status status = dispatch(a.logits.dtype, [&]<class T>(T) {
     dispatch(a.labels.dtype, [&]<class L>(L) {
@@ -30,7 +30,7 @@ Status sigmoid_cross_entropy(Stream, const SigmoidCrossEntropy& a) {
       }
     });
   });
-  *a.loss.as<float>() = float(sum / double(count));
+  *a.loss.as<float>() = float(sum / double(terms));
   return status;
 }
 

@@ -11,15 +11,15 @@ Status softmax_cross_entropy(Stream, const SoftmaxCrossEntropy& a) {
                  a.labels.dtype == Dtype::i32 && a.labels.dims[0] == a.logits.dims[0] &&
                  (!a.dlogits || same_shape(a.logits, a.dlogits)) && a.loss.count() == 1,
              "softmax cross-entropy: logits must be [N,C], labels i32 [N], loss [1]");
-  const int64_t batch = a.logits.dims[0], channels = a.logits.dims[1];
+  const int64_t N = a.logits.dims[0], channels = a.logits.dims[1];
   const int32_t* labels = a.labels.as<int32_t>();
-  for (int64_t i = 0; i < batch; ++i)
+  for (int64_t i = 0; i < N; ++i)
     PN_REQUIRE(labels[i] >= 0 && labels[i] < channels,
                "softmax cross-entropy: a label is outside 0..C-1");
-  const float scale = float((a.state ? a.state->loss_scale : 1.0) / double(batch));
+  const float scale = float((a.state ? a.state->loss_scale : 1.0) / double(a.batch));
   double loss = 0;
   const Status status = dispatch(a.logits.dtype, [&]<class T>(T) {
-    for (int64_t i = 0; i < batch; ++i) {
+    for (int64_t i = 0; i < N; ++i) {
       const auto z = [&](int64_t c) { return number(a.logits.as<T>() + i * channels + c); };
       float largest = z(0);
       for (int64_t c = 1; c < channels; ++c) largest = z(c) > largest ? z(c) : largest;
@@ -33,7 +33,7 @@ Status softmax_cross_entropy(Stream, const SoftmaxCrossEntropy& a) {
       }
     }
   });
-  *a.loss.as<float>() = float(loss / double(batch));
+  *a.loss.as<float>() = float(loss / double(a.batch));
   return status;
 }
 

@@ -91,7 +91,7 @@ Status sigmoid_cross_entropy(Stream stream, const SigmoidCrossEntropy& a) {
   for (const View& w : {a.positive_weight, a.negative_weight})
     PN_REQUIRE(!w || is(w, Dtype::f32, {C}), "a weight is not f32 [C]");
   return dispatch(a.logits.dtype, [&]<class T>(T) -> Status {
-    const Gradients<T> to{a.dlogits.as<T>(), a.state, float(N * C)};
+    const Gradients<T> to{a.dlogits.as<T>(), a.state, float(a.batch * C)};
     return launch(sigmoid_cross_entropy_kernel<T>, dim3(1), kThreads, 0, stream,
                   a.logits.as<const T>(), a.labels.as<const float>(),
                   a.positive_weight.as<const float>(), a.negative_weight.as<const float>(),
@@ -104,7 +104,7 @@ Status softmax_cross_entropy(Stream stream, const SoftmaxCrossEntropy& a) {
   const int64_t N = a.logits.dims[0], C = a.logits.dims[1];
   PN_REQUIRE(is(a.labels, Dtype::i32, {N}), "labels are not i32 [N]");
   return dispatch(a.logits.dtype, [&]<class T>(T) -> Status {
-    const Gradients<T> to{a.dlogits.as<T>(), a.state, float(N)};
+    const Gradients<T> to{a.dlogits.as<T>(), a.state, float(a.batch)};
     return launch(softmax_cross_entropy_kernel<T>, dim3(1), kThreads, 0, stream,
                   a.logits.as<const T>(), a.labels.as<const int32_t>(), a.loss.as<float>(), to, N,
                   C);

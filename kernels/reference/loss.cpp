@@ -28,7 +28,7 @@ Status sigmoid_cross_entropy(Stream, const SigmoidCrossEntropy& a) {
     if (w && !is(w, arithmetic_of(a.logits.dtype), {C})) return invalid("a weight is not [C]");
   return dispatch(a.logits.dtype, [&]<class T>(T) {
     using A = Arithmetic<T>;
-    const A scale = A((a.state ? a.state->loss_scale : 1) / double(N * C));
+    const A scale = A((a.state ? a.state->loss_scale : 1) / double(a.batch * C));
     const double total = sum(N * C, [&](int64_t i) {
       A gradient;
       const A loss = pointwise::sigmoid_cross_entropy(
@@ -38,7 +38,7 @@ Status sigmoid_cross_entropy(Stream, const SigmoidCrossEntropy& a) {
       if (a.dlogits) a.dlogits.as<T>()[i] = T(scale * gradient);
       return loss;
     });
-    a.loss.as<A>()[0] = A(total / double(N * C));
+    a.loss.as<A>()[0] = A(total / double(a.batch * C));
   });
 }
 
@@ -52,7 +52,7 @@ Status softmax_cross_entropy(Stream, const SoftmaxCrossEntropy& a) {
     return invalid("a label is not in 0 .. C-1");
   return dispatch(a.logits.dtype, [&]<class T>(T) {
     using A = Arithmetic<T>;
-    const A scale = A((a.state ? a.state->loss_scale : 1) / double(N));
+    const A scale = A((a.state ? a.state->loss_scale : 1) / double(a.batch));
     const double total = sum(N, [&](int64_t n) {
       const auto z = [&](int64_t c) { return at<T>(a.logits, n * C + c); };
       A max = z(0);
@@ -63,7 +63,7 @@ Status softmax_cross_entropy(Stream, const SoftmaxCrossEntropy& a) {
             T(scale * (std::exp(z(c) - max) / A(exps) - A(c == labels[n] ? 1 : 0)));
       return double(max - z(labels[n])) + std::log(exps);
     });
-    a.loss.as<A>()[0] = A(total / double(N));
+    a.loss.as<A>()[0] = A(total / double(a.batch));
   });
 }
 

@@ -3,7 +3,7 @@
 // Like the models of that job it takes raw pixels, 0..255, RGB.
 #pragma once
 
-#include "models/archive.h"
+#include "models/mxnet/archive.h"
 #include "models/weight_files.h"
 
 namespace pneuma {

@@ -62,9 +62,8 @@ class Graph {
                  {"pool_type", "max"},
                  {"stride", pair_of(a.stride)}});
     } else if (kind == "global_average_pool") {
-      const int pool =
-          op("Pooling", "pool1", {input(node, 0)},
-             {{"global_pool", "True"}, {"kernel", pair_of(7)}, {"pool_type", "avg"}});
+      const int pool = op("Pooling", "pool1", {input(node, 0)},
+                          {{"global_pool", "True"}, {"kernel", pair_of(7)}, {"pool_type", "avg"}});
       made = op("Flatten", "flatten0", {pool});
     } else if (kind == "linear") {
       made = op("FullyConnected", layer(node.inputs[1]),
@@ -78,7 +77,7 @@ class Graph {
   std::string finish(bool multi_label) {
     const int logits = int(nodes_.size()) - 1, label = variable("softmax_label");
     const int end = multi_label ? op("LogisticRegressionOutput", "logistic", {logits, label})
-                                 : op("SoftmaxOutput", "softmax", {logits, label});
+                                : op("SoftmaxOutput", "softmax", {logits, label});
     Json arguments = Json::array();
     for (size_t k = 0; k < nodes_.size(); ++k)
       if (nodes_[k]["op"] == "null") arguments.push_back(k);
@@ -103,7 +102,8 @@ class Graph {
   }
   int variable(const std::string& name) { return op("null", name, {}); }
   int plus(int a, int b) { return op("elemwise_add", fmt::format("_plus{}", sums_++), {a, b}); }
-  int norm(const std::string& name, int x, double eps, bool fix_gamma, const Json& more = {}) {
+  int norm(const std::string& name, int x, double eps, bool fix_gamma,
+           const Json& more = Json::object()) {
     std::vector<int> inputs{x};
     for (const char* end : {"_gamma", "_beta", "_moving_mean", "_moving_var"})
       inputs.push_back(variable(name + end));

@@ -95,7 +95,23 @@ void forget_scaler(const fs::path& state, double start) {
 struct Killing {
   const char *precision, *optimizer;
   int64_t every;  // steps between kills
+  bool all = false;
 };
+
+// All that the loop can do beside: a schedule with a warm-up, parts, clipping, counting towards an
+// early end, both weights.
+void ask_for_all(TrainSettings& settings) {
+  settings.lr_scheduler = "cosine";
+  settings.warmup_steps = 7;
+  settings.epochs = 20;
+  settings.accumulate_steps = 2;
+  settings.clip_gradient_norm = 0.3;
+  settings.early_stopping = true;
+  settings.early_stopping_tolerance = 0.01;
+  settings.early_stopping_patience = 15;
+  settings.weighted_loss_mode = "class";
+  settings.checkpoint_frequency = 2;
+}
 
 }  // namespace
 
@@ -106,10 +122,11 @@ TEST_CASE("killed after any step and resumed, a run ends with the same bits") {
   const Backend& backend = *open_backend("cpu", &why);
   REQUIRE(bool(backend.device.set_threads(1)));
 
-  for (const auto& [precision, optimizer, every] :
+  for (const auto& [precision, optimizer, every, all] :
        {Killing{"float32", "sgd", 1}, Killing{"float32", "nag", 1}, Killing{"float32", "adam", 1},
         Killing{"float32", "rmsprop", 1}, Killing{"float16", "adam", 4},
-        Killing{"bfloat16", "nag", 4}}) {
+        Killing{"bfloat16", "nag", 4}, Killing{"float32", "adam", 8, true},
+        Killing{"float16", "nag", 8, true}}) {
     CAPTURE(std::string(precision));
     CAPTURE(std::string(optimizer));
     TrainSettings settings = small_settings(folder);
@@ -122,6 +139,7 @@ TEST_CASE("killed after any step and resumed, a run ends with the same bits") {
     settings.epochs = 1000;
     settings.max_steps = kSteps;
     settings.save_every = 3;  // so that most resumes take some steps again
+    if (all) ask_for_all(settings);
     const bool scales = settings.precision_dtype != "float32";
     if (scales) move_loss_scale(settings);
     const TrainData data = resolved_data(settings);

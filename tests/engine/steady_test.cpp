@@ -79,7 +79,7 @@ struct Loop {
     if (results->waiting() > 1) read();
   }
   void read() {
-    const auto [loss, state] = results->receive();
+    const auto [loss, state, logits] = results->receive();
     losses.push_back(loss);
     CHECK(state.step == int64_t(losses.size()));  // of its own step, not of one after it
   }

@@ -1,5 +1,5 @@
 // .tar.gz of a few files: read and written beside tar itself, cut off, damaged, and with claims.
-#include "models/archive.h"
+#include "models/mxnet/archive.h"
 
 #include <doctest/doctest.h>
 #include <zlib.h>

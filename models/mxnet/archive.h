@@ -15,7 +15,8 @@ struct ArchivedFile {
   std::string bytes;
 };
 
-// Atomically; same files, same bytes. REQUIRES names of at most 99 bytes.
+// Atomically; same files, same bytes. REQUIRES names of at most 99 bytes, and less than
+// 4 GB in all.
 void write_archive(const std::filesystem::path& path, std::span<const ArchivedFile> files);
 
 // The plain files whose names, without folders, are wanted. The archive is hostile: memory is taken

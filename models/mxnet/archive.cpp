@@ -1,4 +1,4 @@
-#include "models/archive.h"
+#include "models/mxnet/archive.h"
 
 #include <zlib.h>
 
@@ -28,41 +28,6 @@ struct Header {  // of ustar: numbers are octal text
   }
 };
 static_assert(sizeof(Header) == kBlock);
-
-// Packs what it is given into the file.
-class Packer {
- public:
-  explicit Packer(const std::filesystem::path& path) : file_(path) {
-    if (deflateInit2(&stream_, Z_BEST_SPEED, Z_DEFLATED, kGzip, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-      fail(Exit::environment, "{}: no memory to pack it; close other programs", path.string());
-  }
-  ~Packer() { deflateEnd(&stream_); }
-  Packer(const Packer&) = delete;
-
-  void write(std::string_view bytes, int flush = Z_NO_FLUSH) {
-    do {  // zlib counts in 32 bits
-      const std::string_view piece = bytes.substr(0, kPiece);
-      bytes.remove_prefix(piece.size());
-      stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(piece.data()));
-      stream_.avail_in = uInt(piece.size());
-      do {
-        stream_.next_out = reinterpret_cast<Bytef*>(packed_.data());
-        stream_.avail_out = uInt(packed_.size());
-        deflate(&stream_, flush);
-        file_.write(std::string_view(packed_).substr(0, packed_.size() - stream_.avail_out));
-      } while (stream_.avail_out == 0);
-    } while (!bytes.empty());
-  }
-  void commit() {
-    write({}, Z_FINISH);
-    file_.commit();
-  }
-
- private:
-  AtomicFile file_;
-  z_stream stream_ = {};
-  std::string packed_ = std::string(kPiece, '\0');
-};
 
 // Hands out what the file unpacks to, piece by piece.
 class Unpacker {
@@ -114,24 +79,34 @@ uint64_t octal(std::span<const char> digits, const Unpacker& archive) {
 }  // namespace
 
 void write_archive(const std::filesystem::path& path, std::span<const ArchivedFile> files) {
-  Packer packer(path);
+  std::string tar;
   for (const ArchivedFile& file : files) {
     Header header = {};
     std::strncpy(header.name, file.name.c_str(), sizeof header.name - 1);
     std::strcpy(header.mode, "0000644"), std::strcpy(header.owner, "0000000");
     std::strcpy(header.group, "0000000"), std::strcpy(header.time, "00000000000");
-    std::snprintf(header.size, sizeof header.size, "%011llo",
-                  static_cast<unsigned long long>(file.bytes.size()));
+    std::snprintf(header.size, sizeof header.size, "%011zo", file.bytes.size());
     header.type = '0';
     std::memcpy(header.magic, "ustar\00000", sizeof header.magic);
     std::snprintf(header.checksum, sizeof header.checksum, "%06o", header.sum());
     header.checksum[7] = ' ';
-    packer.write({reinterpret_cast<const char*>(&header), sizeof header});
-    packer.write(file.bytes);
-    packer.write(std::string((kBlock - file.bytes.size() % kBlock) % kBlock, '\0'));
+    tar.append(reinterpret_cast<const char*>(&header), sizeof header).append(file.bytes);
+    tar.append((kBlock - file.bytes.size() % kBlock) % kBlock, '\0');
   }
-  packer.write(std::string(2 * kBlock, '\0'));
-  packer.commit();
+  tar.append(2 * kBlock, '\0');
+
+  z_stream stream = {};
+  if (deflateInit2(&stream, Z_BEST_SPEED, Z_DEFLATED, kGzip, 8, Z_DEFAULT_STRATEGY) != Z_OK)
+    fail(Exit::environment, "{}: no memory to pack it; close other programs", path.string());
+  std::string packed(deflateBound(&stream, tar.size()), '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(tar.data());
+  stream.avail_in = uInt(tar.size());  // weights of ours are far below zlib's 4 GB
+  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
+  stream.avail_out = uInt(packed.size());
+  deflate(&stream, Z_FINISH);
+  packed.resize(stream.total_out);
+  deflateEnd(&stream);
+  write_file_atomically(path, packed);
 }
 
 std::vector<ArchivedFile> read_archive(const std::filesystem::path& path,
