@@ -10,9 +10,10 @@
 #include <map>
 
 #include "kernels/reference/table.h"
-#include "models/resnet.h"
+#include "models/weight_files.h"
 #include "tests/devices.h"
 #include "tests/golden/formula.h"
+#include "tests/temporary.h"
 
 using namespace pneuma;
 using golden::Json;
@@ -32,6 +33,7 @@ struct Result {
 struct Start {
   bool apart = true;
   std::string draw;
+  std::string pretrained = "";  // all but the last layer come from this file
 };
 
 // The step, its gradients without the loss scale.
@@ -45,7 +47,13 @@ Result run(const Backend& backend, const Precision& precision, const Json& g,
                    .base_width = g.value("base_width", 64),
                    .arch = arch_named(g.value("arch", "v1.5"))});
   Parameters& parameters = net.parameters();
-  golden::fill(ctx, parameters, start.apart);
+  if (start.pretrained.empty()) {
+    golden::fill(ctx, parameters, start.apart);
+  } else {
+    REQUIRE(!load_weights(ctx, parameters, start.pretrained).last_layer_loaded);
+    for (const Parameter* p : {&parameters.parameters.end()[-2], &parameters.parameters.back()})
+      golden::fill(ctx, p->name, p->value, start.apart);
+  }
   parameters.write_working(ctx);
   parameters.make_gradients(ctx);
   const Tensor image = golden::uniform_tensor(ctx, "image" + start.draw, {batch, side, side, 3});
@@ -173,11 +181,11 @@ void check_sixteen_bits(const Json& g, size_t draws, const std::vector<const Bac
     }
 }
 
-void check_network(const Json& g, const std::vector<const Backend*>& all) {
-  const Result oracle = run(reference_backend(), float64(), g);
+void check_network(const Json& g, const std::vector<const Backend*>& all, const Start& start = {}) {
+  const Result oracle = run(reference_backend(), float64(), g, start);
   check_oracle(oracle, g);
   for (const Backend* device : all)
-    check_float32(device->name, run(*device, float32(), g), oracle, g);
+    check_float32(device->name, run(*device, float32(), g, start), oracle, g);
 }
 
 Json torchvision(int num_layers) {
@@ -194,6 +202,20 @@ TEST_CASE("ResNet-18 is PyTorch's, in float64 and in float32") {
 }
 TEST_CASE("ResNet-50 is PyTorch's, in float64 and in float32") {
   check_network(torchvision(50), testing::devices());
+}
+TEST_CASE("ImageNet's ResNet-18 with a new layer of 14: the first step is PyTorch's") {
+  const testing::Temporary folder;
+  const std::string file = (folder / "resnet18.safetensors").string();
+  {
+    Context ctx(reference_backend());
+    const ResNet imagenet(ctx, {.num_layers = 18, .num_classes = 1000});
+    golden::fill(ctx, imagenet.parameters(), Start().apart);
+    save_weights(ctx, imagenet.parameters(), file);
+  }
+  const ResNetSettings network = network_of(WeightFile(file));
+  CHECK(text_of(network) == "ResNet-18 v1.5");
+  CHECK(network.num_classes == 1000);
+  check_network(torchvision(18), testing::devices(), {.pretrained = file});
 }
 TEST_CASE("MXNet's ResNets are PyTorch's by the same description, in float64 and in float32") {
   const Json steps = golden::read("resnet_mxnet.json").at("steps");
