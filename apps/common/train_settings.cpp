@@ -11,6 +11,14 @@
 
 namespace pneuma {
 
+const char* usual_mean(const std::string& arch) {
+  return arch == "v2" ? "0,0,0" : "123.675,116.28,103.53";
+}
+
+const char* usual_std(const std::string& arch) {
+  return arch == "v2" ? "1,1,1" : "58.395,57.12,57.375";
+}
+
 const std::vector<Setting>& all_settings() {
   using S = TrainSettings;
   constexpr double kMost = 1 << 24, kMostSteps = 1e15, kMostSeed = 1e15;
@@ -37,7 +45,8 @@ const std::vector<Setting>& all_settings() {
       {"arch", &S::arch, "Network",
        "v1.5: torchvision's ResNet; v2, v1: MXNet's, with and without pre-activation", 0, 0,
        "v1.5|v2|v1"},
-      {"num_classes", &S::num_classes, "Network", "Outputs; 0: as many as the data has", 0, 10000},
+      {"num_classes", &S::num_classes, "Network", "Outputs (default: as many as the data has)", 1,
+       10000},
       {"image_shape", &S::image_shape, "Network", "channels,height,width that the network sees"},
       {"mean", &S::mean, "Network",
        "Subtracted from each channel, in 0..255: r,g,b (default ImageNet's; 0 with --arch v2)"},
@@ -70,6 +79,8 @@ const std::vector<Setting>& all_settings() {
       {"border", &S::border, "Training",
        "crop_color_transform: level (0..255) outside the turned picture", 0, 255},
       {"mini_batch_size", &S::mini_batch_size, "Training", "Images a step", 1, 65536},
+      {"num_training_samples", &S::num_training_samples, "Training",
+       "How many training images there should be; another number of them is said", 1, kMostSteps},
       {"epochs", &S::epochs, "Training", "Passes over the training images", 1, kMost},
       {"learning_rate", &S::learning_rate, "Training", "Of every step, or where a schedule starts",
        0, 1},
@@ -137,6 +148,8 @@ const std::vector<Setting>& all_settings() {
       {"max_steps", &S::max_steps, "Run", "Stop after so many steps; 0: no limit", 0, kMostSteps},
       {"save_every", &S::save_every, "Run", "Steps between saved states; 0: an epoch", 0,
        kMostSteps},
+      {"kv_store", &S::kv_store, "Run", "How several hosts meet; without effect on one", 0, 0,
+       "dist_sync|dist_async"},
       {"device", &S::device, "Run", "auto, cpu, reference, cuda or host_cuda"},
       {"conv_table", &S::conv_table, "Run", "Convolutions' algorithms: a run's conv_table.txt"},
       {"threads", &S::threads, "Run", "Computing and decoding; 0: as many as the machine has", 0,
@@ -297,8 +310,8 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
          s.num_layers, needed);
   if (small && most > 64)
     notes->push_back(fmt::format("--num_layers {} is for images of about 32x32", s.num_layers));
-  if (s.mean.empty()) s.mean = arch == Arch::v2 ? "0,0,0" : "123.675,116.28,103.53";
-  if (s.std.empty()) s.std = arch == Arch::v2 ? "1,1,1" : "58.395,57.12,57.375";
+  if (s.mean.empty()) s.mean = usual_mean(s.arch);
+  if (s.std.empty()) s.std = usual_std(s.arch);
   if (s.output.empty()) fail(Exit::usage, "--output is missing: name a new folder for the run");
   const bool lists = !s.train.empty() || !s.train_lst.empty();
   if (s.data.empty() == !lists)
@@ -371,7 +384,8 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
     fail(Exit::usage, "--loss_scale_start {} is below --loss_scale_floor {}", s.loss_scale_start,
          s.loss_scale_floor);
   if (s.use_weighted_loss && !s.multi_label)
-    fail(Exit::usage, "--use_weighted_loss goes with --multi_label 1 only");
+    notes->push_back("--use_weighted_loss has no effect: --multi_label is 0");
+  s.use_weighted_loss = s.use_weighted_loss && s.multi_label;
   if (!s.multi_label && s.num_classes == 0)
     fail(Exit::usage, "--multi_label 0 needs --num_classes");
   if (!s.multi_label && !s.data.empty())

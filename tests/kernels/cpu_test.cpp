@@ -252,11 +252,17 @@ TEST_CASE("losses") {
     check(
         [&](const Kernels& k) {
           const Tensor loss({1}), dz({n, c}, t), loss2({1}), dz2({n, c}, t);
-          REQUIRE(call(
-              k.sigmoid_cross_entropy,
-              {logits.view(), y.view(), positive.view(), {}, loss.view(), dz.view(), &state, {}}));
+          REQUIRE(call(k.sigmoid_cross_entropy, {logits.view(),
+                                                 y.view(),
+                                                 positive.view(),
+                                                 {},
+                                                 loss.view(),
+                                                 dz.view(),
+                                                 n,
+                                                 &state,
+                                                 {}}));
           REQUIRE(call(k.softmax_cross_entropy,
-                       {logits.view(), labels.view(), loss2.view(), dz2.view(), &state, {}}));
+                       {logits.view(), labels.view(), loss2.view(), dz2.view(), n, &state, {}}));
           return std::vector<Tensor>{loss, dz, loss2, dz2};
         },
         4 * kEps);
