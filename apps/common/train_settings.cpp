@@ -39,7 +39,7 @@ const std::vector<Setting>& all_settings() {
       {"output", &S::output, "Data", "Folder for everything the run leaves; new or empty"},
 
       {"num_layers", &S::num_layers, "Network",
-       "Depth of the ResNet; from 20 on the second list: for images of about 32x32", 0, 0,
+       "Depth of the ResNet; 20, 32, 44, 56, 110: small, for images of about 32x32", 0, 0,
        "18|34|50|101|152|200|20|32|44|56|110"},
       {"base_width", &S::base_width, ""},
       {"arch", &S::arch, "Network",
@@ -305,14 +305,11 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
   const Arch arch = arch_named(s.arch);
   const bool small = !plan_of({.num_layers = s.num_layers, .arch = arch}).stem_pool;
   const auto [least, most] = std::minmax(shape.height, shape.width);
-  const int needed = small ? 8 : 32;
-  if (least < needed)
-    fail(Exit::usage, "--image_shape {}: ResNet-{} needs at least {}x{}", s.image_shape,
-         s.num_layers, needed, needed);
+  if (const int needed = small ? 8 : 32; least < needed)
+    fail(Exit::usage, "--image_shape {}: ResNet-{} needs at least {} pixels a side", s.image_shape,
+         s.num_layers, needed);
   if (small && most > 64)
-    notes->push_back(fmt::format(
-        "--num_layers {} is a network for images of about 32x32; it takes --image_shape {} as well",
-        s.num_layers, s.image_shape));
+    notes->push_back(fmt::format("--num_layers {} is for images of about 32x32", s.num_layers));
   if (s.mean.empty()) s.mean = usual_mean(s.arch);
   if (s.std.empty()) s.std = usual_std(s.arch);
   if (s.output.empty()) fail(Exit::usage, "--output is missing: name a new folder for the run");
