@@ -138,7 +138,6 @@ int main(int argc, char** argv) {
     const TrainData data = load_train_data(settings);
     settings.num_classes = data.train.num_classes;
     settle_start(settings, given, &notes);
-    if (job) job->settle_pixels(settings);
     for (const std::string& note : notes) fmt::print("note: {}\n", note);
     if (job) {
       job->print_settings(settings);

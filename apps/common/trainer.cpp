@@ -363,7 +363,8 @@ void Trainer::end_epoch(double seconds, const std::function<int()>& stop) {
     on_epoch({.epoch = at_.epoch,
               .seconds = seconds,
               .train_accuracy = at_.answers.accuracy(),
-              .train_top_k = settings_.top_k > 0 ? at_.answers.top_k_accuracy() : std::nullopt,
+              .train_top_k =
+                  settings_.top_k > 0 ? at_.answers.top_k_accuracy() : std::optional<double>(),
               .validation_accuracy = p.accuracy,
               .macro_auc = table.macro_auc,
               .best = better,

@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "data/phantom/phantom.h"
 #include "models/mxnet/params.h"
