@@ -4,7 +4,7 @@
 
 #include "apps/common/device.h"
 #include "apps/common/start_weights.h"
-#include "apps/common/trainer.h"
+#include "apps/contract/job.h"
 #include "apps/report/report.h"
 #include "engine/io/atomic_file.h"
 #include "engine/precision.h"
@@ -54,6 +54,22 @@ TrainSettings resumed_settings(const CLI::App& app, const TrainSettings& given,
   return s;
 }
 
+// What the command line held, without its dashes.
+std::set<std::string> given_flags(const CLI::App& app) {
+  std::set<std::string> names;
+  for (const CLI::Option* option : app.get_options())
+    if (option->count() && option->get_name().starts_with("--"))
+      names.insert(option->get_name().substr(2));
+  return names;
+}
+
+// A container starts its program under the name train, or with that word. Takes the word away.
+bool started_as_train(int* argc, char** argv) {
+  const bool word = *argc > 1 && argv[1] == std::string("train");
+  if (word) std::copy(argv + 2, argv + (*argc)--, argv + 1);
+  return word || std::filesystem::path(argv[0]).filename() == "train";
+}
+
 // The images of a resumed run are those that it began with.
 void check_same_split(const RunFolder& folder, const TrainData& data) {
   if (data.split_json.empty() || !std::filesystem::exists(folder.file("split.json"))) return;
@@ -73,40 +89,61 @@ int main(int argc, char** argv) {
       "Research use, not a medical device.",
       "train_cxr");
   TrainSettings settings;
-  std::string resume, save_init;
+  std::string resume, save_init, hyperparameters, root;
+  if (started_as_train(&argc, argv)) root = "/opt/ml";
   bool dry_run = false;
   add_train_flags(app, settings);
+  app.add_option("--hyperparameters", hyperparameters,
+                 "JSON file of settings as strings; what it leaves out has the training contract's "
+                 "defaults, and flags beat it")
+      ->group("Training contract");
+  app.add_option("--sagemaker_root", root,
+                 "Folder of a training container: settings and channels come from it, model, "
+                 "checkpoints and output go there (default /opt/ml for `train_cxr train`)")
+      ->group("Training contract");
   app.add_option("--resume", resume, "Go on with this run's folder")->group("Run");
   app.add_option("--save_init", save_init, "Write the weights that training starts from")
       ->group("Run");
   cli::add_switch(app, "--dry_run", dry_run,
                   "Check data and settings, print steps and memory, train nothing")
       ->group("Run");
-  return cli::run(app, argc, argv, [&] {
+  const auto train = [&] {
     std::vector<std::string> notes;
-    if (!resume.empty()) settings = resumed_settings(app, settings, resume);
+    std::set<std::string> given = given_flags(app);
+    std::optional<ContractJob> job;
+    if (!resume.empty()) {
+      settings = resumed_settings(app, settings, resume);
+    } else if (!root.empty() || !hyperparameters.empty()) {
+      job.emplace(root, hyperparameters, settings, given, &notes);
+      settings = job->settings();
+      given = job->given();
+    }
     resolve(settings, &notes);
+    note_ignored(settings, given, &notes);
     const Backend& backend = device_named(settings.device, settings.threads, settings.conv_table,
                                           settings.precision_dtype);
     const TrainData data = load_train_data(settings);
     settings.num_classes = data.train.num_classes;
-    std::set<std::string> given;
-    for (const CLI::Option* option : app.get_options())
-      if (option->count()) given.insert(option->get_name(/*positional=*/false).substr(2));
     settle_start(settings, given, &notes);
     for (const std::string& note : notes) fmt::print("note: {}\n", note);
+    if (job) {
+      job->print_settings(settings);
+      resume = job->interrupted_run(settings);
+    }
     fmt::print("settings\n{}{}{}\n", text_of(settings),
                precision_named(settings.precision_dtype).text(), text_of(scaler_of(settings)));
     fmt::print("images: {} to train, {} to validate, {} to test\n", data.train.samples.size(),
                data.validation.samples.size(), data.test.samples.size());
+    if (job && std::filesystem::exists(resume + "/last.state")) settings.init.clear();
     Trainer trainer(settings, data, backend, dry_run);
     fmt::print("{}", trainer.plan_text());
     const std::string convolutions = backend.device.choices ? backend.device.choices() : "";
     if (dry_run && !convolutions.empty())
       fmt::print("convolutions, as --conv_table reads them\n{}", convolutions);
     if (dry_run) return;
-    const RunFolder folder =
-        resume.empty() ? RunFolder::create(settings.output) : RunFolder::open(resume);
+    const RunFolder folder = resume.empty()
+                                 ? RunFolder::create(settings.output, job && job->container())
+                                 : RunFolder::open(resume);
     if (!save_init.empty()) trainer.save_start(save_init);
     if (!resume.empty()) check_same_split(folder, data);
     write_file_atomically(folder.file("settings.json"), nlohmann::json(settings).dump(1) + "\n");
@@ -120,9 +157,17 @@ int main(int argc, char** argv) {
     std::signal(SIGINT, on_signal);
     std::signal(SIGTERM, on_signal);
     const auto stop = [] { return g_signal ? 128 + g_signal : 0; };
+    if (job)
+      trainer.on_epoch = [&](const EpochResult& epoch) {
+        job->end_epoch(settings, epoch, folder, backend);
+      };
     trainer.run(stop);
     if (!data.test.samples.empty()) trainer.test(stop);
     write_report(folder.path());
     fmt::print("report: {}\n", folder.file("report.html").string());
+    if (job) job->end_run(settings, trainer.position().best_epoch, folder, backend);
+  };
+  return cli::run(app, argc, argv, train, [&](const std::string& sentence) {
+    if (!root.empty()) Container(root).store_failure(sentence);
   });
 }

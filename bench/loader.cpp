@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -70,40 +71,57 @@ Dataset open_dataset(const fs::path& path) {
   return dataset;
 }
 
-// Seconds of an epoch in shuffled order, from opening the files to the last batch.
-double epoch_seconds(const fs::path& path, bool cold, size_t* images) {
+double cpu_seconds() {  // of this process's threads
+  rusage use{};
+  getrusage(RUSAGE_SELF, &use);
+  return double(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
+         1e-6 * double(use.ru_utime.tv_usec + use.ru_stime.tv_usec);
+}
+
+struct Epoch {
+  double seconds, cpu_seconds;
+  size_t images;
+};
+
+// An epoch in shuffled order, from opening the files to the last batch.
+Epoch run_epoch(const fs::path& path, bool cold) {
   if (cold) std::ranges::for_each(files_of(path), drop_pages);
   const Clock clock;
+  const double cpu = cpu_seconds();
   const Dataset dataset = open_dataset(path);
   const Sampler sampler(int64_t(dataset.samples.size()), 16, 1, true, LastBatch::keep);
   const LoaderSettings settings{
       .height = 1, .width = 1, .threads = int(std::max(1u, std::thread::hardware_concurrency()))};
   Loader loader(dataset, sampler, settings, 0, 0, 1);
-  for (*images = 0; const auto batch = loader.next();) *images += batch->samples.size();
-  return clock.seconds();
+  size_t images = 0;
+  while (const auto batch = loader.next()) images += batch->samples.size();
+  return {clock.seconds(), cpu_seconds() - cpu, images};
 }
 
 void compare(const fs::path& folder, const fs::path& records, int repeats) {
   std::string figures;
   for (const bool cold : {true, false}) {
-    std::vector<double> files, recs, ratios;
-    size_t images = 0, in_records = 0;
+    std::vector<double> files, recs, ratios, cpu_ratios;
     for (int r = 0; r < repeats; ++r) {
-      files.push_back(epoch_seconds(folder, cold, &images));
-      recs.push_back(epoch_seconds(records, cold, &in_records));
-      ratios.push_back(files.back() / recs.back());
+      const Epoch a = run_epoch(folder, cold), b = run_epoch(records, cold);
+      if (a.images != b.images)
+        fail(Exit::data, "{} has {} images and {} has {}; give the same ones", folder.string(),
+             a.images, records.string(), b.images);
+      files.push_back(double(a.images) / a.seconds);
+      recs.push_back(double(b.images) / b.seconds);
+      ratios.push_back(a.seconds / b.seconds);
+      cpu_ratios.push_back(a.cpu_seconds / b.cpu_seconds);
     }
-    if (images != in_records)
-      fail(Exit::data, "{} has {} images and {} has {}; give the same ones", folder.string(),
-           images, records.string(), in_records);
     const char* what = cold ? "cold" : "warm";
-    const double a = double(images) / median(files), b = double(images) / median(recs);
     fmt::print(
-        "{}: files {:.1f} images/s, records {:.1f} images/s, records/files {:.2f} ({:.2f})\n", what,
-        a, b, median(ratios), fmt::join(ratios, " "));
+        "{}: files {:.1f} images/s, records {:.1f} images/s, records/files {:.2f} ({:.2f}); by "
+        "time "
+        "of the processor, which other work disturbs less, {:.2f} ({:.2f})\n",
+        what, median(files), median(recs), median(ratios), fmt::join(ratios, " "),
+        median(cpu_ratios), fmt::join(cpu_ratios, " "));
     figures += fmt::format(
         ", \"{0}_files_images_per_second\": {1:.2f}, \"{0}_records_images_per_second\": {2:.2f}",
-        what, a, b);
+        what, median(files), median(recs));
   }
   fmt::print("{{\"what\": \"the loader, an epoch of files and of records in turn\"{}}}\n", figures);
 }

@@ -24,12 +24,12 @@ void set_affine(const Augmentation& k, const Image& image, float affine[6]) {
   const double h = 2 / (1 + k.aspect), w = k.aspect * h;
   const double inverse[2][2] = {{a / h, -b / w - k.shear * a / h},
                                 {b / h, a / w - k.shear * b / h}};
-  const double x = image.width / 2., y = image.height / 2.;  // stays where it is
-  const double centre[] = {x, y};
+  const double centre[] = {image.width / 2., image.height / 2.};  // stays where it is
   for (int row = 0; row < 2; ++row) {
     affine[3 * row] = float(inverse[row][0]);
     affine[3 * row + 1] = float(inverse[row][1]);
-    affine[3 * row + 2] = float(centre[row] - inverse[row][0] * x - inverse[row][1] * y);
+    affine[3 * row + 2] =
+        float(centre[row] - inverse[row][0] * centre[0] - inverse[row][1] * centre[1]);
   }
 }
 
@@ -76,18 +76,10 @@ std::string text_of(const Augmentation& k) {
 
 AugmentItem item_of(const Augmentation& k, const AugmentationSettings& s, const Image& image,
                     int64_t offset) {
-  AugmentItem item{.offset = offset,
-                   .height = image.height,
-                   .width = image.width,
-                   .channels = image.channels,
-                   .crop_y = k.crop_y,
-                   .crop_x = k.crop_x,
-                   .mirror = k.mirror,
-                   .hue = k.hue,
-                   .lightness = k.lightness,
-                   .saturation = k.saturation,
-                   .transform = s.type == AugmentationType::crop_color_transform,
-                   .border = s.border};
+  AugmentItem item{offset,   image.height, image.width, image.channels, k.crop_y,
+                   k.crop_x, k.mirror,     k.hue,       k.lightness,    k.saturation};
+  item.transform = s.type == AugmentationType::crop_color_transform;
+  item.border = s.border;
   if (item.transform) set_affine(k, image, item.affine);
   return item;
 }

@@ -89,7 +89,7 @@ PN_HOST_DEVICE static inline void pixel(const uint8_t* pixels, const AugmentItem
     else
       out[c] = k.transform ? between(pixels, k, fy, fx, c) : level(pixels, k, y, x, c);
   }
-  if (!k.hue && !k.lightness && !k.saturation) return;
+  if (channels == 2 || (!k.hue && !k.lightness && !k.saturation)) return;  // 2: see fault()
   if (channels == 1) out[1] = out[2] = out[0];
   shift_colour(k, out);
 }

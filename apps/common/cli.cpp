@@ -63,13 +63,11 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error) {
   return error.what();
 }
 
-int report(const std::string& program, const std::string& sentence, Exit exit) {
-  std::string line = program + ": " + sentence;
-  for (char& c : line)
+void print_error(const std::string& program, std::string& sentence) {
+  for (char& c : sentence)
     if (uint8_t(c) < 0x20 || c == 0x7F) c = ' ';  // one line, whatever a file's name holds
   std::cout.flush();
-  std::fprintf(stderr, "%s\n", line.c_str());
-  return int(exit);
+  std::fprintf(stderr, "%s: %s\n", program.c_str(), sentence.c_str());
 }
 
 }  // namespace
@@ -94,8 +92,15 @@ CLI::Validator in_range(double low, double high) {
       "");
 }
 
-int run(CLI::App& app, std::vector<std::string> arguments, const std::function<void()>& body) {
+int run(CLI::App& app, std::vector<std::string> arguments, const std::function<void()>& body,
+        const OnFailure& on_failure) {
   const std::string name = app.get_name();
+  const auto report = [&](std::string sentence, Exit exit) {
+    const bool signalled = exit == Exit::interrupted || exit == Exit::terminated;
+    print_error(name, sentence);
+    if (on_failure && !signalled) on_failure(sentence);
+    return int(exit);
+  };
   app.set_version_flag("--version", name + " " + version());
   try {
     try {
@@ -111,18 +116,19 @@ int run(CLI::App& app, std::vector<std::string> arguments, const std::function<v
     std::cout.flush();
     return int(Exit::done);
   } catch (const Error& error) {
-    return report(name, error.what(), error.exit());
+    return report(error.what(), error.exit());
   } catch (const std::bad_alloc&) {
-    return report(name, "out of memory; use a smaller batch or image", Exit::environment);
+    return report("out of memory; use a smaller batch or image", Exit::environment);
   } catch (const std::system_error& error) {
-    return report(name, error.what(), Exit::environment);
+    return report(error.what(), Exit::environment);
   } catch (const std::exception& error) {
-    return report(name, std::string("internal error, please report it: ") + error.what(), Exit(1));
+    return report(std::string("internal error, please report it: ") + error.what(), Exit(1));
   }
 }
 
-int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body) {
-  return run(app, {argv + 1, argv + argc}, body);
+int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body,
+        const OnFailure& on_failure) {
+  return run(app, {argv + 1, argv + argc}, body, on_failure);
 }
 
 }  // namespace pneuma::cli

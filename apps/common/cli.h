@@ -31,9 +31,13 @@ CLI::Validator in_range(double low, double high = std::numeric_limits<double>::i
 // Parses the arguments (adding --version), calls body(), and returns main's exit code: 0, or the
 // code of the Error that ended it, after one line `<program>: <sentence>` on stderr. A wrong
 // command line is exit 2, memory or file system trouble 4; `--help` and `--version` are 0.
-int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body);
+// on_failure is given the sentence, too, unless a signal ended the program.
+using OnFailure = std::function<void(const std::string& sentence)>;
+int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body,
+        const OnFailure& on_failure = {});
 
 // The same for a list of arguments without the program's name, for tests.
-int run(CLI::App& app, std::vector<std::string> arguments, const std::function<void()>& body);
+int run(CLI::App& app, std::vector<std::string> arguments, const std::function<void()>& body,
+        const OnFailure& on_failure = {});
 
 }  // namespace pneuma::cli

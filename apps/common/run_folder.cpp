@@ -5,15 +5,16 @@
 #include <cerrno>
 #include <cstring>
 
+#include "data/text.h"
 #include "engine/error.h"
 
 namespace pneuma {
 
 namespace fs = std::filesystem;
 
-RunFolder RunFolder::create(const fs::path& path) {
+RunFolder RunFolder::create(const fs::path& path, bool shared) {
   std::error_code error;
-  if (fs::exists(path, error) && !fs::is_empty(path, error)) {
+  if (!shared && fs::exists(path, error) && !fs::is_empty(path, error)) {
     fail(Exit::usage, "{0} is not empty; give another --output, or go on with it: --resume {0}",
          path.string());
   }
@@ -35,6 +36,17 @@ RunFolder RunFolder::open(const fs::path& path) {
 
 fs::path RunFolder::checkpoint(int64_t epoch) const {
   return path_ / "checkpoints" / fmt::format("epoch-{:04}.safetensors", epoch);
+}
+
+std::map<int64_t, fs::path> RunFolder::checkpoints() const {
+  std::map<int64_t, fs::path> found;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(path_ / "checkpoints", error)) {
+    const std::string name = entry.path().stem().string();
+    const auto epoch = parse_number<int64_t>(name.substr(std::min(name.size(), size_t{6})));
+    if (epoch && checkpoint(*epoch) == entry.path()) found[*epoch] = entry.path();
+  }
+  return found;
 }
 
 MetricsLog::MetricsLog(const fs::path& file, int64_t keep_bytes) : path_(file), bytes_(keep_bytes) {

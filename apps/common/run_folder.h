@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -13,13 +14,15 @@ class RunFolder {
  public:
   // Makes the folder, or takes an empty one; one with files in it is refused (Exit::usage): it may
   // be somebody's.
-  static RunFolder create(const std::filesystem::path& path);
+  // With `shared` it may hold files: a container's folder, where a platform has its own.
+  static RunFolder create(const std::filesystem::path& path, bool shared = false);
   // A folder that holds settings.json. Throws Exit::usage.
   static RunFolder open(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path file(const std::string& name) const { return path_ / name; }
   std::filesystem::path checkpoint(int64_t epoch) const;  // checkpoints/epoch-0000.safetensors
+  std::map<int64_t, std::filesystem::path> checkpoints() const;  // those that there are, by epoch
   std::filesystem::path best() const { return path_ / "best.safetensors"; }
 
  private:

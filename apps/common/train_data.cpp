@@ -63,6 +63,11 @@ TrainData load_train_data(const TrainSettings& s) {
     fail(Exit::usage, "--num_classes {} does not go with the data, which has {} labels an image",
          s.num_classes, data.train.num_classes);
   }
+  const auto images = int64_t(data.train.samples.size());
+  if (s.num_training_samples && s.num_training_samples != images) {
+    fmt::print("warning: num_training_samples is {}, and there are {} training images; all count\n",
+               s.num_training_samples, images);
+  }
   return data;
 }
 

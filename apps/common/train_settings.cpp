@@ -7,8 +7,17 @@
 #include "data/text.h"
 #include "engine/error.h"
 #include "engine/precision.h"
+#include "models/resnet.h"
 
 namespace pneuma {
+
+const char* usual_mean(const std::string& arch) {
+  return arch == "v2" ? "0,0,0" : "123.675,116.28,103.53";
+}
+
+const char* usual_std(const std::string& arch) {
+  return arch == "v2" ? "1,1,1" : "58.395,57.12,57.375";
+}
 
 const std::vector<Setting>& all_settings() {
   using S = TrainSettings;
@@ -29,15 +38,19 @@ const std::vector<Setting>& all_settings() {
       {"test_lst", &S::test_lst, "Data", "Their .lst file"},
       {"output", &S::output, "Data", "Folder for everything the run leaves; new or empty"},
 
-      {"num_layers", &S::num_layers, "Network", "Depth of the ResNet", 0, 0,
+      {"num_layers", &S::num_layers, "Network",
+       "Depth of the ResNet; 20, 32, 44, 56, 110: small, for images of about 32x32", 0, 0,
        "18|34|50|101|152|200|20|32|44|56|110"},
       {"base_width", &S::base_width, ""},
-      {"arch", &S::arch, "Network", "v1.5: torchvision's; v2 (pre-activation), v1: MXNet's", 0, 0,
+      {"arch", &S::arch, "Network",
+       "v1.5: torchvision's ResNet; v2, v1: MXNet's, with and without pre-activation", 0, 0,
        "v1.5|v2|v1"},
-      {"num_classes", &S::num_classes, "Network", "Outputs; 0: as many as the data has", 0, 10000},
+      {"num_classes", &S::num_classes, "Network", "Outputs (default: as many as the data has)", 1,
+       10000},
       {"image_shape", &S::image_shape, "Network", "channels,height,width that the network sees"},
-      {"mean", &S::mean, "Network", "Subtracted from each channel, in 0..255: r,g,b"},
-      {"std", &S::std, "Network", "Divides each channel, in 0..255: r,g,b"},
+      {"mean", &S::mean, "Network",
+       "Subtracted from each channel, in 0..255: r,g,b (default ImageNet's; 0 with --arch v2)"},
+      {"std", &S::std, "Network", "Divides each channel, likewise (1 with --arch v2)"},
       {"init", &S::init, "Network",
        "Start from these weights: .safetensors of a ResNet, or MXNet's .params"},
       {"use_pretrained_model", &S::use_pretrained_model, "Network",
@@ -45,6 +58,11 @@ const std::vector<Setting>& all_settings() {
       {"pretrained", &S::pretrained, "Network", "The same as --init"},
       {"model_channel", &S::model_channel, "Network",
        "Train on: a model of ours, model.tar.gz, or its folder"},
+
+      {"freeze_stages", &S::freeze_stages, "Network",
+       "1: the stem keeps its weights and statistics; 2: the first stage, too; ...", 0, 5},
+      {"backbone_lr_factor", &S::backbone_lr_factor, "Network",
+       "All but the last layer learns at so much of the rate", 1e-6, 1e6},
 
       {"resize", &S::resize, "Training",
        "Shorter side before the crop, or none (default 256 with 224x224, else none)"},
@@ -61,6 +79,8 @@ const std::vector<Setting>& all_settings() {
       {"border", &S::border, "Training",
        "crop_color_transform: level (0..255) outside the turned picture", 0, 255},
       {"mini_batch_size", &S::mini_batch_size, "Training", "Images a step", 1, 65536},
+      {"num_training_samples", &S::num_training_samples, "Training",
+       "How many training images there should be; another number of them is said", 1, kMostSteps},
       {"epochs", &S::epochs, "Training", "Passes over the training images", 1, kMost},
       {"learning_rate", &S::learning_rate, "Training", "Of every step, or where a schedule starts",
        0, 1},
@@ -128,6 +148,8 @@ const std::vector<Setting>& all_settings() {
       {"max_steps", &S::max_steps, "Run", "Stop after so many steps; 0: no limit", 0, kMostSteps},
       {"save_every", &S::save_every, "Run", "Steps between saved states; 0: an epoch", 0,
        kMostSteps},
+      {"kv_store", &S::kv_store, "Run", "How several hosts meet; without effect on one", 0, 0,
+       "dist_sync|dist_async"},
       {"device", &S::device, "Run", "auto, cpu, reference, cuda or host_cuda"},
       {"conv_table", &S::conv_table, "Run", "Convolutions' algorithms: a run's conv_table.txt"},
       {"threads", &S::threads, "Run", "Computing and decoding; 0: as many as the machine has", 0,
@@ -205,8 +227,6 @@ ImageShape parse_image_shape(const std::string& text) {
     }
   }
   if (n[0] != 1 && n[0] != 3) fail(Exit::usage, "--image_shape {}: channels are 1 or 3", text);
-  if (n[1] < 32 || n[2] < 32)
-    fail(Exit::usage, "--image_shape {}: the network needs at least 32x32", text);
   return {int(n[0]), int(n[1]), int(n[2])};
 }
 
@@ -282,6 +302,16 @@ std::vector<int64_t> parse_epochs(const std::string& flag, const std::string& te
 
 void resolve(TrainSettings& s, std::vector<std::string>* notes) {
   const ImageShape shape = parse_image_shape(s.image_shape);
+  const Arch arch = arch_named(s.arch);
+  const bool small = !plan_of({.num_layers = s.num_layers, .arch = arch}).stem_pool;
+  const auto [least, most] = std::minmax(shape.height, shape.width);
+  if (const int needed = small ? 8 : 32; least < needed)
+    fail(Exit::usage, "--image_shape {}: ResNet-{} needs at least {} pixels a side", s.image_shape,
+         s.num_layers, needed);
+  if (small && most > 64)
+    notes->push_back(fmt::format("--num_layers {} is for images of about 32x32", s.num_layers));
+  if (s.mean.empty()) s.mean = usual_mean(s.arch);
+  if (s.std.empty()) s.std = usual_std(s.arch);
   if (s.output.empty()) fail(Exit::usage, "--output is missing: name a new folder for the run");
   const bool lists = !s.train.empty() || !s.train_lst.empty();
   if (s.data.empty() == !lists)
@@ -354,7 +384,8 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
     fail(Exit::usage, "--loss_scale_start {} is below --loss_scale_floor {}", s.loss_scale_start,
          s.loss_scale_floor);
   if (s.use_weighted_loss && !s.multi_label)
-    fail(Exit::usage, "--use_weighted_loss goes with --multi_label 1 only");
+    notes->push_back("--use_weighted_loss has no effect: --multi_label is 0");
+  s.use_weighted_loss = s.use_weighted_loss && s.multi_label;
   if (!s.multi_label && s.num_classes == 0)
     fail(Exit::usage, "--multi_label 0 needs --num_classes");
   if (!s.multi_label && !s.data.empty())

@@ -22,7 +22,9 @@ struct TrainSettings {
   int num_layers = 18;
   int base_width = 64;  // channels of the first stage; no flag, small in tests
   std::string arch = "v1.5";
-  int num_classes = 0;  // 0: as the data has them
+  int num_classes = 0;               // 0: as the data has them
+  int64_t num_training_samples = 0;  // 0: not said
+  std::string kv_store;              // of several hosts; "": none
   std::string image_shape = "3,224,224";
   std::string resize;  // "", "none" or a number; "" becomes 256 with 224x224, else none
   std::string resize_filter = "antialias";
@@ -53,9 +55,12 @@ struct TrainSettings {
   double loss_scale_start = 65536, loss_scale_growth = 2, loss_scale_backoff = 0.5,
          loss_scale_floor = 1;
   int64_t loss_scale_interval = 2000;
-  std::string mean = "123.675,116.28,103.53", std = "58.395,57.12,57.375";  // ImageNet's, in 0..255
-  std::string init, pretrained, model_channel;                              // start_weights.h
+  // In 0..255; "": ImageNet's, but 0 and 1 with arch v2, whose first layer normalises.
+  std::string mean, std;
+  std::string init, pretrained, model_channel;  // start_weights.h
   bool use_pretrained_model = false;
+  int freeze_stages = 0;
+  double backbone_lr_factor = 1;
   // The run.
   uint64_t seed = 1;
   bool shuffle = true;
@@ -80,6 +85,10 @@ struct Setting {
   const char* known = "";    // the only values that it takes, "a|b|c"; "": any
 };
 const std::vector<Setting>& all_settings();
+
+// ImageNet's, in 0..255; 0 and 1 of v2, whose first layer normalises.
+const char* usual_mean(const std::string& arch);
+const char* usual_std(const std::string& arch);
 
 // Why `text` is no value of the setting, or "".
 std::string fault_of(const Setting& setting, const std::string& text);

@@ -1,6 +1,7 @@
 #include "apps/common/trainer.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "engine/host_values.h"
@@ -66,6 +67,7 @@ Trainer::Trainer(const TrainSettings& settings, const TrainData& data, const Bac
     fmt::print("{}\n",
                load_pretrained(ctx_, model_, WeightFile(settings.init), info_.image_format()).text);
   }
+  model_.fine_tune(settings.freeze_stages, settings.backbone_lr_factor);
   model_.parameters().make_gradients(ctx_, settings.accumulate_steps > 1);
   optimizer_ =
       std::make_unique<Optimizer>(ctx_, model_.parameters(),
@@ -175,10 +177,12 @@ void Trainer::run(const std::function<int()>& stop) {
   const int64_t most = settings_.max_steps ? settings_.max_steps : steps * settings_.epochs;
   if (saved_.empty()) save(true);
   std::optional<Loader> loader;
+  double seconds = 0;
   while (at_.epoch < settings_.epochs && at_.steps < most && !ends_early()) {
     if (!loader)
       loader.emplace(data_.train, sampler_, loader_, at_.epoch, at_.step, settings_.epochs);
     Progress progress(fmt::format("epoch {}", at_.epoch), steps, at_.step);
+    const auto start = std::chrono::steady_clock::now();
     while (at_.step < steps && at_.steps < most) {
       start_step(next_batch(*loader, progress));
       const int code = stop();
@@ -193,8 +197,9 @@ void Trainer::run(const std::function<int()>& stop) {
     }
     finish_steps(0, progress);
     log_bad_images("train", data_.train, loader->bad_images());
+    seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (at_.step < steps) break;
-    end_epoch(stop);
+    end_epoch(seconds, stop);
     ++at_.epoch;
     at_.step = at_.losses = 0;
     at_.loss_sum = 0;
@@ -216,7 +221,7 @@ void Trainer::run(const std::function<int()>& stop) {
   if (at_.step > 0) {  // max_steps ended it within an epoch: the state is that of the last step,
                        // the rest is on top
     save(true);
-    end_epoch(stop);
+    end_epoch(seconds, stop);
   }
 }
 
@@ -302,14 +307,15 @@ Predictions Trainer::evaluate(const std::string& set, const Dataset& dataset,
   }
 }
 
-void Trainer::end_epoch(const std::function<int()>& stop) {
+void Trainer::end_epoch(double seconds, const std::function<int()>& stop) {
   const bool whole = at_.step == sampler_.steps();
   const Predictions p = evaluate("validation", data_.validation, stop, whole);
   const AucTable table = auc_of(p, info_.findings.size());
   const double train_loss =
       at_.loss_sum / double(at_.losses);  // NaN where no step had a finite one
-  std::optional<double> score = settings_.select_by == "accuracy" ? p.accuracy : -p.loss;
-  if (settings_.select_by == "macro_auc") {
+  std::string selected_by = settings_.select_by;
+  std::optional<double> score = selected_by == "accuracy" ? p.accuracy : -p.loss;
+  if (selected_by == "macro_auc") {
     score = table.macro_auc;
     if (!score) {
       fmt::print(
@@ -318,6 +324,7 @@ void Trainer::end_epoch(const std::function<int()>& stop) {
           "validation loss decides which checkpoint is best\n",
           at_.epoch);
       score = -p.loss;
+      selected_by = "loss";
     }
   }
   Json line = {{"event", "epoch"},
@@ -352,6 +359,19 @@ void Trainer::end_epoch(const std::function<int()>& stop) {
       at_.epoch, train_loss, p.loss,
       table.macro_auc ? fmt::format("{:.4f}", *table.macro_auc) : "n/a", p.accuracy,
       better ? "  (best so far)" : "");
+  if (on_epoch) {
+    on_epoch({.epoch = at_.epoch,
+              .seconds = seconds,
+              .train_accuracy = at_.answers.accuracy(),
+              .train_top_k =
+                  settings_.top_k > 0 ? at_.answers.top_k_accuracy() : std::optional<double>(),
+              .validation_accuracy = p.accuracy,
+              .macro_auc = table.macro_auc,
+              .best = better,
+              .best_epoch = at_.best_epoch,
+              .selected_by = selected_by,
+              .score = selected_by == "loss" ? p.loss : *score});
+  }
   std::fflush(stdout);
 }
 

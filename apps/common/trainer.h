@@ -27,6 +27,19 @@ struct TrainPosition {
   int64_t metrics_bytes = 0;  // of metrics.jsonl
 };
 
+// What an epoch came to.
+struct EpochResult {
+  int64_t epoch = 0;
+  double seconds = 0;  // of its steps, of those that this process took
+  std::optional<double> train_accuracy, train_top_k;
+  double validation_accuracy = 0;
+  std::optional<double> macro_auc;
+  bool best = false;
+  int64_t best_epoch = 0;
+  std::string selected_by;  // accuracy, macro_auc or loss
+  double score = 0;         // its value
+};
+
 class Trainer {
  public:
   // The network at its start: drawn from the seed, or from --init. A dry one plans and does nothing
@@ -60,6 +73,7 @@ class Trainer {
   const Parameters& parameters() const { return model_.parameters(); }
   const Optimizer& optimizer() const { return *optimizer_; }
   std::function<void(Tape&)> watch;
+  std::function<void(const EpochResult&)> on_epoch;  // after its checkpoints are written
 
  private:
   Trainer(const TrainSettings&, const TrainData&, const Backend&, const RunFolder* folder,
@@ -75,7 +89,7 @@ class Trainer {
   void count_answers(const std::vector<double>& logits, const std::vector<float>& labels);
   Predictions evaluate(const std::string& set, const Dataset&, const std::function<int()>& stop,
                        bool save_if_stopped);
-  void end_epoch(const std::function<int()>& stop);
+  void end_epoch(double seconds, const std::function<int()>& stop);
   bool ends_early() const {
     return at_.epoch < settings_.epochs &&
            early_stopping_.ends(at_.epoch, at_.epochs_without_improvement);

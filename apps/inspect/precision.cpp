@@ -114,6 +114,7 @@ PrecisionFigures measure_precision(PrecisionSettings p) {
   TrainSettings& s = p.train;
   if (!s.init.empty() && SafetensorsFile(s.init).metadata().contains("network")) {
     const ModelInfo info = read_model_info(s.init);  // a model of ours says what it is
+    s.arch = name_of(info.network.arch);
     s.num_layers = info.network.num_layers;
     s.base_width = info.network.base_width;
     s.mean = fmt::format("{}", fmt::join(info.mean, ","));
@@ -242,13 +243,10 @@ void inspect_precision(const PrecisionSettings& settings) {
   const TrainSettings& s = settings.train;
   if (settings.explain) {
     ExplainSettings e;
-    e.num_layers = s.num_layers;
+    e.arch = s.arch, e.num_layers = s.num_layers;
     if (s.num_classes) e.num_classes = s.num_classes;
-    e.mini_batch_size = s.mini_batch_size;
-    e.image_shape = s.image_shape;
-    e.device = s.device;
-    e.threads = s.threads;
-    e.seed = s.seed;
+    e.mini_batch_size = s.mini_batch_size, e.image_shape = s.image_shape;
+    e.device = s.device, e.threads = s.threads, e.seed = s.seed;
     if (settings.policies.size() == 1) e.precision_dtype = settings.policies[0];
     return explain(e);
   }

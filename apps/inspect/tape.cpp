@@ -4,7 +4,6 @@
 #include "apps/common/train_settings.h"
 #include "engine/host_values.h"
 #include "engine/random.h"
-#include "models/resnet.h"
 
 namespace pneuma::inspect {
 namespace {
@@ -20,12 +19,18 @@ double norm_of(Context& ctx, const Tensor& t) {
 void add_step_flags(CLI::App& c, TapeSettings& s) {
   c.add_option("--num_layers", s.num_layers, "Depth of the ResNet")
       ->check(CLI::IsMember(known_depths()));
+  c.add_option("--arch", s.arch, "v1.5, v2 or v1");
   c.add_option("--num_classes", s.num_classes)->check(cli::in_range(1, 100000));
   c.add_option("--image_shape", s.image_shape, "channels,height,width");
   c.add_option("--mini_batch_size", s.mini_batch_size)->check(cli::in_range(2, 65536));
   c.add_option("--device", s.device, "cpu or reference");
   c.add_option("--threads", s.threads)->check(cli::in_range(0, 1024));
   c.add_option("--seed", s.seed);
+}
+
+ResNetSettings network_of(const TapeSettings& s) {
+  const int channels = parse_image_shape(s.image_shape).channels;
+  return {s.num_layers, s.num_classes, channels, ResNetSettings().base_width, arch_named(s.arch)};
 }
 
 DrawnBatch draw_batch(Context& ctx, const TapeSettings& s) {
@@ -52,9 +57,7 @@ CLI::App* add_tape_command(CLI::App& app, TapeSettings& s) {
 
 void print_tape(const TapeSettings& s) {
   Context ctx(device_named(s.device, s.threads));
-  const ImageShape shape = parse_image_shape(s.image_shape);
-  ResNet model(
-      ctx, {.num_layers = s.num_layers, .num_classes = s.num_classes, .channels = shape.channels});
+  ResNet model(ctx, network_of(s));
   model.initialize(ctx, s.seed);
   model.parameters().make_gradients(ctx);
 

@@ -4,17 +4,18 @@
 #include <CLI/CLI.hpp>
 #include <string>
 
-#include "engine/context.h"
+#include "models/resnet.h"
 
 namespace pneuma::inspect {
 
 struct TapeSettings {
   int num_layers = 18, num_classes = 14, mini_batch_size = 2, threads = 0;
-  std::string image_shape = "3,64,64", device = "cpu";
+  std::string arch = "v1.5", image_shape = "3,64,64", device = "cpu";
   uint64_t seed = 1;
 };
 
 void add_step_flags(CLI::App& command, TapeSettings& settings);
+ResNetSettings network_of(const TapeSettings& settings);
 // Drawn pictures, normal, and labels.
 struct DrawnBatch {
   Tensor x, labels;  // [N,H,W,C], [N,classes]

@@ -121,7 +121,8 @@ TEST_CASE("what is refused") {
 
 TEST_CASE("Ctrl-C leaves nothing behind") {
   const Folder folder(400000);  // seconds of work
-  std::string command = "timeout --preserve-status -s INT 0.4 '" PNEUMA_BIN_DIR "/prepare_cxr'";
+  std::string command =
+      "timeout --foreground --preserve-status -s INT 0.4 '" PNEUMA_BIN_DIR "/prepare_cxr'";
   for (const std::string& word : folder.command({"--num-thread", "1"}))
     command += " '" + word + "'";
   command += " 2>'" + (folder / "err").string() + "'";

@@ -1,11 +1,9 @@
 // train_cxr and eval_cxr as a user runs them: a whole small job, stopping and going on, and what is
 // said of bad input.
 #include <signal.h>
-#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 #include <set>
-#include <thread>
 
 #include "data/phantom/phantom.h"
 #include "engine/host_values.h"
@@ -38,43 +36,6 @@ struct Job {
     return job;
   }
 };
-
-// Starts a program without waiting; its output goes nowhere.
-pid_t start_program(const std::string& name, std::vector<std::string> arguments) {
-  std::fflush(nullptr);
-  const pid_t child = fork();
-  if (child == 0) {
-    const std::string path = std::string(PNEUMA_BIN_DIR) + "/" + name;
-    arguments.insert(arguments.begin(), path);
-    std::vector<char*> argv;
-    for (std::string& a : arguments) argv.push_back(a.data());
-    argv.push_back(nullptr);
-    freopen("/dev/null", "w", stdout);
-    freopen("/dev/null", "w", stderr);
-    execv(path.c_str(), argv.data());
-    _exit(127);
-  }
-  return child;
-}
-
-size_t lines_of(const fs::path& file) {
-  std::ifstream in(file);
-  size_t lines = 0;
-  for (std::string line; std::getline(in, line);) ++lines;
-  return lines;
-}
-
-void wait_for_lines(const fs::path& file, size_t lines) {
-  for (int i = 0; i < 3000 && lines_of(file) < lines; ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  REQUIRE(lines_of(file) >= lines);
-}
-
-int exit_of(pid_t child) {
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
 
 std::vector<Json> metrics_of(const fs::path& run) {
   std::vector<Json> lines;

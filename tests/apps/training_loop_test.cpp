@@ -5,6 +5,7 @@
 
 #include "apps/common/trainer.h"
 #include "data/phantom/phantom.h"
+#include "engine/host_values.h"
 #include "engine/io/atomic_file.h"
 #include "kernels/reference/table.h"
 #include "tests/run_files.h"
@@ -205,9 +206,10 @@ TEST_CASE_FIXTURE(Fixture, "each step's logits are its own, and make the accurac
     settings.top_k = multi_label ? 0 : 2;
     settings.accumulate_steps = 2;
     settings.epochs = 1;
+    settings.mini_batch_size = 10;
     settings.last_batch = "keep";
     const TrainData data = resolved();
-    REQUIRE(data.train.samples.size() % 4 != 0);
+    REQUIRE(data.train.samples.size() % 10 % 5 != 0);  // the last part is smaller than the others
     run(data);
 
     Trainer trainer(settings, data, reference_backend());
@@ -292,6 +294,7 @@ TEST_CASE_FIXTURE(Fixture, "the accuracies of an evaluation are exact, its loss 
 
 TEST_CASE_FIXTURE(Fixture, "a batch in four parts needs less memory, and says so") {
   settings.mini_batch_size = 8;
+  settings.image_shape = "3,128,128";
   const TrainData data = resolved();
   size_t peaks[2];
   for (const bool parts : {false, true}) {
@@ -301,7 +304,8 @@ TEST_CASE_FIXTURE(Fixture, "a batch in four parts needs less memory, and says so
     CHECK(dry.plan_text().find(parts ? "4 part(s)" : "1 part(s)") != std::string::npos);
   }
   MESSAGE("one part " << peaks[0] << " bytes, four " << peaks[1]);
-  CHECK(double(peaks[1]) < 0.4 * double(peaks[0]));
+  // Not a quarter: the copy of a part's images, and what the weights' gradients need.
+  CHECK(double(peaks[1]) < 0.5 * double(peaks[0]));
 }
 
 TEST_CASE_FIXTURE(Fixture, "step lines have the rate and the norm; clipping shortens the step") {
@@ -310,6 +314,7 @@ TEST_CASE_FIXTURE(Fixture, "step lines have the rate and the norm; clipping shor
   settings.warmup_steps = 2;
   settings.epochs = 2;
   settings.optimizer = "sgd";
+  settings.weight_decay = 0;
   const TrainData data = resolved();
   run(data);
   const std::vector<Json> steps = lines("step");
@@ -327,22 +332,18 @@ TEST_CASE_FIXTURE(Fixture, "step lines have the rate and the norm; clipping shor
   run(data);
   const std::vector<Json> clipped = lines("step");
   CHECK(clipped[0]["gradient_norm"] == steps[0]["gradient_norm"]);  // as it was
+  const auto values = [](Trainer& trainer) {
+    std::vector<double> all;
+    for (const Parameter& p : trainer.parameters().parameters)
+      for (const double v : get_values(trainer.context(), p.value)) all.push_back(v);
+    return all;
+  };
   const auto moved = [&](const fs::path& run) {
-    Trainer start(settings, data, reference_backend());
-    start.save_start(folder / "start");
-    const SafetensorsFile a(folder / "start"), b(run / "last.state");
+    Trainer trainer(settings, data, reference_backend());
+    const std::vector<double> before = values(trainer);
+    trainer.open(RunFolder::open(run), true);
     double squares = 0;
-    for (const FileTensor& t : a.tensors()) {
-      if (t.name.find("running") != t.name.npos) continue;
-      const FileTensor* u = b.find(t.name);
-      REQUIRE(u);
-      for (size_t i = 0; i < t.bytes.size(); i += sizeof(float)) {
-        float before, after;
-        std::memcpy(&before, &t.bytes[i], sizeof before);
-        std::memcpy(&after, &u->bytes[i], sizeof after);
-        squares += std::pow(double(after) - double(before), 2);
-      }
-    }
+    for (size_t i = 0; const double v : values(trainer)) squares += std::pow(v - before[i++], 2);
     return std::sqrt(squares);
   };
   CHECK(moved(folder / "clipped") < 1e-3 * moved(folder / "run"));

@@ -62,6 +62,12 @@ TEST_CASE_FIXTURE(Fixture, "a value used by two nodes, and twice by one, gets th
     tape.backward(ctx, ops::add(ctx, b, ops::scale(ctx, a, 7)), one);  // 9a
     CHECK(gradient(a) == Values{9, 9});
   }
+  SUBCASE("a sum's two operands share a gradient until one of them gets more") {
+    const Tensor b = ops::scale(ctx, a, 2), c = ops::scale(ctx, a, 5);
+    tape.backward(ctx, ops::add(ctx, ops::add(ctx, b, c), b), one);  // 2b + c
+    CHECK(gradient(a) == Values{9, 9});
+    CHECK(get_values(ctx, one) == Values{1, 1});
+  }
 }
 
 TEST_CASE_FIXTURE(Fixture, "a given gradient tensor is written, not added to") {

@@ -177,6 +177,96 @@ TEST_CASE("a start has the moments of its distribution") {
   }
 }
 
+TEST_CASE("MXNet's forms start with variance 2 / fan_in and without bias") {
+  for (const Arch arch : {Arch::v1, Arch::v2}) {
+    Small wide({.num_layers = 10, .num_classes = 14, .base_width = 32, .arch = arch});
+    for (const Parameter& p : wide.net.parameters().parameters) {
+      CAPTURE(p.name);
+      const std::vector<double> v = get_values(wide.ctx, p.value);
+      const auto n = double(v.size());
+      double square = 0;
+      for (const double x : v) square += x * x / n;
+      if (p.role == Role::weight)  // six standard errors
+        CHECK(square * n / double(2 * p.value.shape()[0]) ==
+              doctest::Approx(1).epsilon(6 * std::sqrt(2 / n)));
+      else
+        CHECK(square == (p.role == Role::norm_scale ? 1 : 0));
+    }
+  }
+}
+
+// (L(w + h d) - L(w - h d)) / 2h against <gradient, d>, for a random direction d of each parameter.
+TEST_CASE("the gradient of a whole v2 net is that of finite differences") {
+  Context ctx(reference_backend(), float64());
+  ResNet net(ctx, {.num_layers = 50, .num_classes = 3, .base_width = 4, .arch = Arch::v2});
+  golden::fill(ctx, net.parameters(), /*apart=*/true);
+  net.parameters().make_gradients(ctx);
+  const Tensor x = golden::uniform_tensor(ctx, "image", {2, 64, 64, 3});
+  const Tensor labels = ctx.persistent({2, 3}, Dtype::f64);
+  set_values(ctx, labels, std::vector<double>{1, 0, 0, 0, 1, 1});
+  const auto loss = [&] { return ops::sigmoid_cross_entropy(ctx, net.forward(ctx, x), labels); };
+  Tape tape;
+  net.parameters().watch(tape);
+  {
+    const Recording recording(ctx, tape);
+    tape.backward(ctx, loss());
+  }
+  ctx.training = true;
+  double worst = 0;
+  for (const Parameter& p : net.parameters().parameters) {
+    CAPTURE(p.name);
+    constexpr double kStep = 1e-6;
+    const std::vector<double> w = get_values(ctx, p.value), g = get_values(ctx, p.gradient);
+    std::vector<double> d(w.size()), there(w.size());
+    double expected = 0;
+    for (size_t i = 0; i < w.size(); ++i) {
+      d[i] = golden::uniform(golden::fnv1a(p.name + ".direction"), i);
+      expected += g[i] * d[i];
+    }
+    const auto loss_at = [&](double h) {
+      for (size_t i = 0; i < w.size(); ++i) there[i] = w[i] + h * d[i];
+      set_values(ctx, p.value, std::span<const double>(there));
+      return get_values(ctx, loss())[0];
+    };
+    const double found = (loss_at(kStep) - loss_at(-kStep)) / (2 * kStep);
+    set_values(ctx, p.value, std::span<const double>(w));
+    // The loss is rounded to 1e-16, so the quotient to 1e-10; ReLUs' inputs are set apart from 0.
+    const double error = std::fabs(found - expected) / std::max(std::fabs(expected), 1e-3);
+    CHECK(error < 1e-5);
+    worst = std::max(worst, error);
+  }
+  MESSAGE("furthest of finite differences: " << worst);
+}
+
+// v2 keeps no more than v1.5: the sum of a block keeps nothing, and shares its gradient.
+TEST_CASE("a step of v2 takes the memory of v1.5, and the deep ones are planned") {
+  const auto plan = [](Arch arch, int num_layers) {
+    Context ctx(reference_backend(), float32(), /*dry=*/true);
+    ResNet net(ctx, {.num_layers = num_layers, .arch = arch});
+    net.parameters().make_gradients(ctx);
+    const Tensor x = ctx.persistent({4, 224, 224, 3}, Dtype::f32);
+    const Tensor labels = ctx.persistent({4, 14}, Dtype::f32);
+    return double(ctx.record([&] {
+                       Tape tape;
+                       net.parameters().watch(tape);
+                       const Recording recording(ctx, tape);
+                       tape.backward(ctx,
+                                     ops::sigmoid_cross_entropy(ctx, net.forward(ctx, x), labels));
+                     })
+                      .peak);
+  };
+  double before = 0;
+  for (const int num_layers : {50, 101, 152, 200}) {
+    CAPTURE(num_layers);
+    const double v2 = plan(Arch::v2, num_layers), v1_5 = plan(Arch::v1_5, num_layers);
+    CHECK(v2 < 1.03 * v1_5);
+    CHECK(v2 > before);
+    before = v2;
+    MESSAGE("ResNet-" << num_layers << ", 4 images of 224: v2 " << v2 * 1e-6 << " MB, v1.5 "
+                      << v1_5 * 1e-6 << " MB");
+  }
+}
+
 TEST_CASE("weights survive a file bit for bit, in torchvision's order") {
   const testing::TemporaryFolder folder;
   const auto path = folder.path / "a.safetensors";
