@@ -45,14 +45,17 @@ def main(build, reader, seconds="600"):
     grown, found = build / "grown" / reader, build / "found"
     for folder in (grown, found):
         folder.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(
-        [build / "bin" / f"fuzz_{reader}", grown, ROOT / "tests/fuzz/corpus" / reader,
-         f"-max_total_time={seconds}", f"-max_len={LONGEST}", "-timeout=20", "-malloc_limit_mb=64",
-         "-rss_limit_mb=2048", f"-artifact_prefix={found}/{reader}-", "-print_final_stats=1"],
-        capture_output=True, text=True, errors="replace")
-    print("\n".join(done.stderr.splitlines()[-40:]))
-    print(f"{reader}: {'no finding' if done.returncode == 0 else 'A FINDING, see ' + str(found)}")
-    return done.returncode
+    log = build / f"{reader}.log"
+    with open(log, "w") as out:
+        code = subprocess.run(
+            [build / "bin" / f"fuzz_{reader}", grown, ROOT / "tests/fuzz/corpus" / reader,
+             f"-max_total_time={seconds}", f"-max_len={LONGEST}", "-timeout=20",
+             "-malloc_limit_mb=64", "-rss_limit_mb=2048", f"-artifact_prefix={found}/{reader}-",
+             "-print_final_stats=1"], stdout=out, stderr=out).returncode
+    print("\n".join(log.read_text(errors="replace").splitlines()[-60:]))
+    print(f"{reader}: no finding" if code == 0 else
+          f"{reader}: A FINDING or a stop (exit {code}): see {log} and {found}")
+    return code
 
 
 if __name__ == "__main__":
