@@ -145,6 +145,8 @@ const std::vector<Setting>& all_settings() {
        "drop|keep"},
       {"on_bad_image", &S::on_bad_image, "Run", "replace: by the next good one", 0, 0,
        "fail|skip|replace"},
+      {"synthetic", &S::synthetic, "Run",
+       "Every training image has the first one's pixels: what a step costs without its data"},
       {"max_steps", &S::max_steps, "Run", "Stop after so many steps; 0: no limit", 0, kMostSteps},
       {"save_every", &S::save_every, "Run", "Steps between saved states; 0: an epoch", 0,
        kMostSteps},

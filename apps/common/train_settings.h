@@ -63,6 +63,7 @@ struct TrainSettings {
   double backbone_lr_factor = 1;
   // The run.
   uint64_t seed = 1;
+  bool synthetic = false;
   bool shuffle = true;
   std::string last_batch = "drop", on_bad_image = "fail", select_by = "macro_auc";
   std::string device = "auto", conv_table;
