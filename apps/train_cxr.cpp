@@ -21,6 +21,18 @@ void on_signal(int signal) {
   std::signal(signal, SIG_DFL);
 }
 
+// Of a file; what has no flag, and the defaults that stand for "not set", are in no range.
+void check_ranges(const nlohmann::json& all, const std::filesystem::path& file) {
+  const nlohmann::json usual = TrainSettings();
+  for (const Setting& setting : all_settings()) {
+    const nlohmann::json& value = all.at(setting.name);
+    if (!*setting.group || value == usual.at(setting.name)) continue;
+    const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    if (const std::string fault = fault_of(setting, text); !fault.empty())
+      fail(Exit::data, "{}: is damaged: {} {}", file.string(), setting.name, fault);
+  }
+}
+
 // A resumed run has the settings it was started with; these alone may be given anew.
 TrainSettings resumed_settings(const CLI::App& app, const TrainSettings& given,
                                const std::string& folder) {
@@ -31,6 +43,7 @@ TrainSettings resumed_settings(const CLI::App& app, const TrainSettings& given,
   try {
     nlohmann::json all = s;  // what an older run did not know of has its default
     all.update(nlohmann::json::parse(read_file(run.file("settings.json"), 1 << 20)));
+    check_ranges(all, run.file("settings.json"));
     for (const CLI::Option* option : app.get_options()) {
       const std::string name = option->get_name();
       if (option->count() == 0 || name == "--resume") continue;
@@ -125,7 +138,6 @@ int main(int argc, char** argv) {
     const TrainData data = load_train_data(settings);
     settings.num_classes = data.train.num_classes;
     settle_start(settings, given, &notes);
-    if (job) job->settle_pixels(settings);
     for (const std::string& note : notes) fmt::print("note: {}\n", note);
     if (job) {
       job->print_settings(settings);

@@ -13,6 +13,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr size_t kMaxClasses = 10'000;  // as models/ has it
+
 // Image name -> path below root, for every file of the NIH's image folders.
 std::unordered_map<std::string, std::string> find_images(const fs::path& root) {
   std::vector<std::string> folders;
@@ -61,6 +63,9 @@ Image read_image(const Dataset& dataset, size_t i) {
 
 void check_labels(const std::vector<float>& labels, int num_classes, bool multi_label,
                   const std::string& where) {
+  if (labels.size() > kMaxClasses)
+    fail(Exit::data, "{}: {} labels; a network has at most {} outputs", where, labels.size(),
+         kMaxClasses);
   for (const float label : labels) {
     const bool good = multi_label
                           ? label == 0 || label == 1

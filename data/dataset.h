@@ -44,7 +44,7 @@ Dataset dataset_of_list(const std::filesystem::path& root, const std::filesystem
                         int num_classes, bool multi_label = true);
 
 // Throws Exit::data, naming `where`, unless each label is 0 or 1 or, where multi_label is off, a
-// class.
+// class, and they are no more than a network can have.
 void check_labels(const std::vector<float>& labels, int num_classes, bool multi_label,
                   const std::string& where);
 

@@ -78,6 +78,7 @@ void Loader::work() {
 }
 
 std::shared_ptr<const Image> Loader::load_image(int64_t sample) {
+  if (settings_.synthetic) sample = 0;
   {
     const std::lock_guard lock(mutex_);
     if (const auto found = cache_.find(sample); found != cache_.end()) return found->second;
@@ -94,7 +95,7 @@ std::shared_ptr<const Image> Loader::load_image(int64_t sample) {
   }
   auto shared = std::make_shared<const Image>(std::move(image));
   const std::lock_guard lock(mutex_);
-  if (cached_bytes_ + shared->pixels.size() <= settings_.cache_bytes &&
+  if ((settings_.synthetic || cached_bytes_ + shared->pixels.size() <= settings_.cache_bytes) &&
       cache_.emplace(sample, shared).second) {
     cached_bytes_ += shared->pixels.size();
   }

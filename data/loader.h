@@ -28,6 +28,7 @@ struct LoaderSettings {
   int threads = 2;
   int prefetch = 3;        // batches ahead
   size_t cache_bytes = 0;  // cap on pictures kept decoded and resized
+  bool synthetic = false;  // every sample has the first one's picture, read once
   OnBadImage on_bad_image = OnBadImage::fail;
 };
 

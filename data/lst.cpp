@@ -8,6 +8,8 @@
 namespace pneuma {
 
 ListEntry parse_list_line(std::string_view line, const std::string& where, size_t label_count) {
+  if (line.size() > kMaxLineBytes)
+    fail(Exit::data, "{}: a line of {} bytes; is this a list?", where, line.size());
   const std::vector<std::string_view> fields = split_fields(line, '\t');
   if (fields.size() < 3)
     fail(Exit::data, "{}: {} fields where index, labels and path, each after a tab, are needed",

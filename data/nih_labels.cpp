@@ -70,7 +70,8 @@ std::vector<LabelRow> read_labels(const std::filesystem::path& file) {
   size_t width = 0;
   for_each_line(text, [&](int64_t number, std::string_view line) {
     const std::string where = fmt::format("{}:{}", file.string(), number);
-    if (line.size() > 65536) fail(Exit::data, "{}: a line of {} bytes", where, line.size());
+    if (line.size() > kMaxLineBytes)
+      fail(Exit::data, "{}: a line of {} bytes; is this a label file?", where, line.size());
     const std::vector<std::string> fields = csv_fields(line, where);
     if (width == 0) {
       columns = find_columns(fields, where);

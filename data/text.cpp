@@ -10,6 +10,8 @@
 
 namespace pneuma {
 
+constexpr uint64_t kMostGrowth = 64;  // of gzip; real label files come to 20
+
 std::string read_text(const std::filesystem::path& file, uint64_t cap) {
   std::error_code status;
   if (std::filesystem::is_directory(file, status))
@@ -18,6 +20,8 @@ std::string read_text(const std::filesystem::path& file, uint64_t cap) {
   std::unique_ptr<gzFile_s, int (*)(gzFile)> in(gzopen(file.c_str(), "rb"), gzclose);
   if (!in)
     fail(Exit::data, "{}: cannot be opened; check the path and its permissions", file.string());
+  const uint64_t size = std::filesystem::file_size(file, status);  // unknown of a pipe
+  const uint64_t most = status ? cap : std::min(cap, kMostGrowth * (size + 1024));
   std::string text;
   char chunk[1 << 16];
   for (;;) {
@@ -26,6 +30,9 @@ std::string read_text(const std::filesystem::path& file, uint64_t cap) {
     if (text.size() + size_t(got) > cap)
       fail(Exit::data, "{}: holds more than {} MB of text; this is no label file or list",
            file.string(), cap >> 20);
+    if (text.size() + size_t(got) > most)
+      fail(Exit::data, "{}: unpacks to over {} times its size; if it is sound, unpack it first",
+           file.string(), kMostGrowth);
     text.append(chunk, size_t(got));
   }
   int code = Z_OK;

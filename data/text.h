@@ -15,8 +15,11 @@ namespace pneuma {
 
 inline constexpr uint64_t kMaxTextBytes = uint64_t{256} << 20;  // the NIH's label file: 8 MB
 
+inline constexpr size_t kMaxLineBytes = 65536;  // of a label file, a list, an index: far above any
+
 // The file's text, unpacked if it is gzip (whatever its name), without a byte order mark. Throws
-// Exit::data when it cannot be read, is damaged, holds a zero byte, or passes `cap` bytes unpacked.
+// Exit::data when it cannot be read, is damaged, holds a zero byte, or passes `cap` bytes or 64
+// times the file's size unpacked.
 std::string read_text(const std::filesystem::path& file, uint64_t cap = kMaxTextBytes);
 
 // Calls back with (line number from 1, line without its end). Ends are \n or \r\n; blank lines are

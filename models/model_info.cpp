@@ -58,8 +58,11 @@ class Section {
 
   template <class... Args>
   [[noreturn]] void wrong(fmt::format_string<Args...> format, Args&&... args) const {
+    std::string problem = fmt::format(format, std::forward<Args>(args)...);
+    for (char& c : problem)  // words in it are from outside: keep one line
+      if (static_cast<unsigned char>(c) < ' ' || c == 127) c = '?';
     fail(Exit::data, "{}: metadata '{}': {}; the file is damaged or was not saved by train_cxr",
-         file_, name_, fmt::format(format, std::forward<Args>(args)...));
+         file_, name_, problem);
   }
 
  private:

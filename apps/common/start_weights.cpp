@@ -88,6 +88,8 @@ void settle_start(TrainSettings& s, const std::set<std::string>& given,
         fmt::format("the network is a {}, as {} has it", text_of(network), file.name()));
   s.num_layers = network.num_layers;
   s.arch = arch;
+  if (!given.contains("mean")) s.mean = usual_mean(arch);
+  if (!given.contains("std")) s.std = usual_std(arch);
   s.base_width = network.base_width;
   if (channel) check_channel(s, file, network);
 }

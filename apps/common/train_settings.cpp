@@ -11,6 +11,14 @@
 
 namespace pneuma {
 
+const char* usual_mean(const std::string& arch) {
+  return arch == "v2" ? "0,0,0" : "123.675,116.28,103.53";
+}
+
+const char* usual_std(const std::string& arch) {
+  return arch == "v2" ? "1,1,1" : "58.395,57.12,57.375";
+}
+
 const std::vector<Setting>& all_settings() {
   using S = TrainSettings;
   constexpr double kMost = 1 << 24, kMostSteps = 1e15, kMostSeed = 1e15;
@@ -31,7 +39,7 @@ const std::vector<Setting>& all_settings() {
       {"output", &S::output, "Data", "Folder for everything the run leaves; new or empty"},
 
       {"num_layers", &S::num_layers, "Network",
-       "Depth of the ResNet; from 20 on the second list: for images of about 32x32", 0, 0,
+       "Depth of the ResNet; 20, 32, 44, 56, 110: small, for images of about 32x32", 0, 0,
        "18|34|50|101|152|200|20|32|44|56|110"},
       {"base_width", &S::base_width, ""},
       {"arch", &S::arch, "Network",
@@ -137,6 +145,8 @@ const std::vector<Setting>& all_settings() {
        "drop|keep"},
       {"on_bad_image", &S::on_bad_image, "Run", "replace: by the next good one", 0, 0,
        "fail|skip|replace"},
+      {"synthetic", &S::synthetic, "Run",
+       "Every training image has the first one's pixels: what a step costs without its data"},
       {"max_steps", &S::max_steps, "Run", "Stop after so many steps; 0: no limit", 0, kMostSteps},
       {"save_every", &S::save_every, "Run", "Steps between saved states; 0: an epoch", 0,
        kMostSteps},
@@ -292,26 +302,18 @@ std::vector<int64_t> parse_epochs(const std::string& flag, const std::string& te
   return epochs;
 }
 
-void settle_pixels(TrainSettings& s) {
-  const bool raw = arch_named(s.arch) == Arch::v2;
-  if (s.mean.empty()) s.mean = raw ? "0,0,0" : "123.675,116.28,103.53";
-  if (s.std.empty()) s.std = raw ? "1,1,1" : "58.395,57.12,57.375";
-}
-
 void resolve(TrainSettings& s, std::vector<std::string>* notes) {
   const ImageShape shape = parse_image_shape(s.image_shape);
   const Arch arch = arch_named(s.arch);
   const bool small = !plan_of({.num_layers = s.num_layers, .arch = arch}).stem_pool;
   const auto [least, most] = std::minmax(shape.height, shape.width);
-  const int needed = small ? 8 : 32;
-  if (least < needed)
-    fail(Exit::usage, "--image_shape {}: ResNet-{} needs at least {}x{}", s.image_shape,
-         s.num_layers, needed, needed);
+  if (const int needed = small ? 8 : 32; least < needed)
+    fail(Exit::usage, "--image_shape {}: ResNet-{} needs at least {} pixels a side", s.image_shape,
+         s.num_layers, needed);
   if (small && most > 64)
-    notes->push_back(fmt::format(
-        "--num_layers {} is a network for images of about 32x32; it takes --image_shape {} as well",
-        s.num_layers, s.image_shape));
-  settle_pixels(s);
+    notes->push_back(fmt::format("--num_layers {} is for images of about 32x32", s.num_layers));
+  if (s.mean.empty()) s.mean = usual_mean(s.arch);
+  if (s.std.empty()) s.std = usual_std(s.arch);
   if (s.output.empty()) fail(Exit::usage, "--output is missing: name a new folder for the run");
   const bool lists = !s.train.empty() || !s.train_lst.empty();
   if (s.data.empty() == !lists)

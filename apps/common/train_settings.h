@@ -63,6 +63,7 @@ struct TrainSettings {
   double backbone_lr_factor = 1;
   // The run.
   uint64_t seed = 1;
+  bool synthetic = false;
   bool shuffle = true;
   std::string last_batch = "drop", on_bad_image = "fail", select_by = "macro_auc";
   std::string device = "auto", conv_table;
@@ -86,6 +87,10 @@ struct Setting {
 };
 const std::vector<Setting>& all_settings();
 
+// ImageNet's, in 0..255; 0 and 1 of v2, whose first layer normalises.
+const char* usual_mean(const std::string& arch);
+const char* usual_std(const std::string& arch);
+
 // Why `text` is no value of the setting, or "".
 std::string fault_of(const Setting& setting, const std::string& text);
 
@@ -99,9 +104,6 @@ void add_train_flags(CLI::App& app, TrainSettings& settings,
 // Fills in what depends on other settings and refuses what does not go together; ignored settings
 // are said in `notes`. Throws Exit::usage.
 void resolve(TrainSettings& settings, std::vector<std::string>* notes);
-
-// Gives mean and std, where they are "", what is usual with the network's arch. Part of resolve.
-void settle_pixels(TrainSettings& settings);
 
 // REQUIRES resolved settings.
 ScalerPolicy scaler_of(const TrainSettings& settings);

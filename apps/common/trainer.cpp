@@ -59,11 +59,12 @@ Trainer::Trainer(const TrainSettings& settings, const TrainData& data, const Bac
       schedule_(schedule_of(settings, sampler_.steps())),
       loader_(evaluation_loader(info_, settings.threads, OnBadImage::fail)) {
   loader_.seed = settings.seed;
+  loader_.synthetic = settings.synthetic;
   loader_.on_bad_image = on_bad_image_named(settings.on_bad_image);
   loader_.cache_bytes = size_t(settings.cache_mb) << 20;
   loader_.augmentation = augmentation_of(settings);
   if (!dry) model_.initialize(ctx_, settings.seed);
-  if (!dry && !settings.init.empty()) {
+  if (!settings.init.empty()) {  // a dry run checks the file
     fmt::print("{}\n",
                load_pretrained(ctx_, model_, WeightFile(settings.init), info_.image_format()).text);
   }
@@ -177,12 +178,13 @@ void Trainer::run(const std::function<int()>& stop) {
   const int64_t most = settings_.max_steps ? settings_.max_steps : steps * settings_.epochs;
   if (saved_.empty()) save(true);
   std::optional<Loader> loader;
-  double seconds = 0;
   while (at_.epoch < settings_.epochs && at_.steps < most && !ends_early()) {
     if (!loader)
       loader.emplace(data_.train, sampler_, loader_, at_.epoch, at_.step, settings_.epochs);
     Progress progress(fmt::format("epoch {}", at_.epoch), steps, at_.step);
     const auto start = std::chrono::steady_clock::now();
+    const double waited = loader->seconds_waited();
+    time_ = {};
     while (at_.step < steps && at_.steps < most) {
       start_step(next_batch(*loader, progress));
       const int code = stop();
@@ -197,9 +199,10 @@ void Trainer::run(const std::function<int()>& stop) {
     }
     finish_steps(0, progress);
     log_bad_images("train", data_.train, loader->bad_images());
-    seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    time_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    time_.data = loader->seconds_waited() - waited;
     if (at_.step < steps) break;
-    end_epoch(seconds, stop);
+    end_epoch(stop);
     ++at_.epoch;
     at_.step = at_.losses = 0;
     at_.loss_sum = 0;
@@ -221,7 +224,7 @@ void Trainer::run(const std::function<int()>& stop) {
   if (at_.step > 0) {  // max_steps ended it within an epoch: the state is that of the last step,
                        // the rest is on top
     save(true);
-    end_epoch(seconds, stop);
+    end_epoch(stop);
   }
 }
 
@@ -256,6 +259,7 @@ StepResult Trainer::step(const Batch& batch) {
 
 void Trainer::start_step(const Batch& batch) {
   ask_for(batch);
+  time_.images += int64_t(batch.samples.size());
   running_.push_back({batch.samples, batch.labels});
   ++at_.step;
   ++at_.steps;
@@ -307,7 +311,7 @@ Predictions Trainer::evaluate(const std::string& set, const Dataset& dataset,
   }
 }
 
-void Trainer::end_epoch(double seconds, const std::function<int()>& stop) {
+void Trainer::end_epoch(const std::function<int()>& stop) {
   const bool whole = at_.step == sampler_.steps();
   const Predictions p = evaluate("validation", data_.validation, stop, whole);
   const AucTable table = auc_of(p, info_.findings.size());
@@ -333,7 +337,12 @@ void Trainer::end_epoch(double seconds, const std::function<int()>& stop) {
                {"train_accuracy", number(at_.answers.accuracy())},
                {"validation_loss", number(p.loss)},
                {"validation_auc", number(table.macro_auc)},
-               {"validation_accuracy", number(p.accuracy)}};
+               {"validation_accuracy", number(p.accuracy)},
+               {"time",
+                {{"seconds", time_.seconds},
+                 {"data", time_.data},
+                 {"communication", 0},
+                 {"images_per_second", number(double(time_.images) / time_.seconds)}}}};
   if (settings_.top_k > 0) {
     line["train_top_k_accuracy"] = number(at_.answers.top_k_accuracy());
     line["validation_top_k_accuracy"] = number(p.top_k_accuracy);
@@ -361,9 +370,10 @@ void Trainer::end_epoch(double seconds, const std::function<int()>& stop) {
       better ? "  (best so far)" : "");
   if (on_epoch) {
     on_epoch({.epoch = at_.epoch,
-              .seconds = seconds,
+              .seconds = time_.seconds,
               .train_accuracy = at_.answers.accuracy(),
-              .train_top_k = settings_.top_k > 0 ? at_.answers.top_k_accuracy() : std::nullopt,
+              .train_top_k =
+                  settings_.top_k > 0 ? at_.answers.top_k_accuracy() : std::optional<double>(),
               .validation_accuracy = p.accuracy,
               .macro_auc = table.macro_auc,
               .best = better,

@@ -27,6 +27,13 @@ struct TrainPosition {
   int64_t metrics_bytes = 0;  // of metrics.jsonl
 };
 
+// How long an epoch's steps took, of those that this process took, and how much of that it stood
+// still for pictures.
+struct EpochTime {
+  double seconds = 0, data = 0;
+  int64_t images = 0;
+};
+
 // What an epoch came to.
 struct EpochResult {
   int64_t epoch = 0;
@@ -89,7 +96,7 @@ class Trainer {
   void count_answers(const std::vector<double>& logits, const std::vector<float>& labels);
   Predictions evaluate(const std::string& set, const Dataset&, const std::function<int()>& stop,
                        bool save_if_stopped);
-  void end_epoch(double seconds, const std::function<int()>& stop);
+  void end_epoch(const std::function<int()>& stop);
   bool ends_early() const {
     return at_.epoch < settings_.epochs &&
            early_stopping_.ends(at_.epoch, at_.epochs_without_improvement);
@@ -123,6 +130,7 @@ class Trainer {
   std::deque<Running> running_;  // the steps whose results were not read
   std::string saved_;            // the position in the last saved state, as text
   std::unique_ptr<StepResults> results_;
+  EpochTime time_;
 };
 
 }  // namespace pneuma

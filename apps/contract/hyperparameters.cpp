@@ -89,7 +89,8 @@ std::map<std::string, std::string> read_hyperparameters(const std::filesystem::p
   if (!json.is_object())
     fail(Exit::data, "{}: must hold one JSON object, {{\"name\": \"value\", ...}}", file.string());
   std::map<std::string, std::string> values;
-  std::string faults;
+  constexpr size_t kMostTold = 5;
+  std::vector<std::string> faults;
   for (const auto& [name, value] : json.items()) {
     if (name.starts_with("_") || name.starts_with("sagemaker_")) {
       notes->push_back(fmt::format("{} is the platform's own and is ignored", printable(name)));
@@ -105,10 +106,15 @@ std::map<std::string, std::string> read_hyperparameters(const std::filesystem::p
       fault = fmt::format("{} is no string, number or boolean", name);
     else if (fault = fault_of(*setting, text); !fault.empty())
       fault = name + " " + fault;
-    if (!fault.empty()) faults += (faults.empty() ? "" : "; ") + fault;
+    if (!fault.empty()) faults.push_back(fault);
     values[name] = text;
   }
-  if (!faults.empty()) fail(Exit::usage, "{}: {}", file.string(), faults);
+  if (faults.size() > kMostTold) {
+    const size_t others = faults.size() - kMostTold;
+    faults.resize(kMostTold);
+    faults.push_back(fmt::format("and {} more", others));
+  }
+  if (!faults.empty()) fail(Exit::usage, "{}: {}", file.string(), fmt::join(faults, "; "));
   return values;
 }
 

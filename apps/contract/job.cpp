@@ -68,12 +68,6 @@ ContractJob::ContractJob(const std::string& root, const std::string& file,
   fmt::print("Merging with provided configuration from {}: {}\n", source, Json(provided).dump());
 }
 
-void ContractJob::settle_pixels(TrainSettings& resolved) const {
-  if (!given_.contains("mean")) resolved.mean.clear();
-  if (!given_.contains("std")) resolved.std.clear();
-  pneuma::settle_pixels(resolved);
-}
-
 std::string ContractJob::interrupted_run(const TrainSettings& resolved) const {
   std::error_code error;
   if (!container_ || !std::filesystem::exists(container_->run() / "settings.json", error))

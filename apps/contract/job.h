@@ -25,9 +25,6 @@ class ContractJob {
   const std::set<std::string>& given() const { return given_; }  // by file or command line
   const std::optional<Container>& container() const { return container_; }
 
-  // mean and std go by the network, and which that is may come from the weights to start from.
-  void settle_pixels(TrainSettings& resolved) const;
-
   // The folder of the run that this job goes on with, "" for a new one. Throws Exit::usage where
   // its settings are others.
   std::string interrupted_run(const TrainSettings& resolved) const;

@@ -5,7 +5,6 @@
 #include "apps/common/device.h"
 #include "apps/common/train_settings.h"
 #include "engine/optim/optimizer.h"
-#include "models/resnet.h"
 
 namespace pneuma::inspect {
 namespace {
@@ -60,10 +59,7 @@ void print_calls(const std::vector<Call>& calls, const std::vector<std::string>&
 void explain(const ExplainSettings& s) {
   Context ctx(device_named(s.device, s.threads), precision_named(s.precision_dtype));
   fmt::print("{}", ctx.precision().text());
-  ResNet model(ctx, {.num_layers = s.num_layers,
-                     .num_classes = s.num_classes,
-                     .channels = parse_image_shape(s.image_shape).channels,
-                     .arch = arch_named(s.arch)});
+  ResNet model(ctx, network_of(s));
   model.initialize(ctx, s.seed);
   model.parameters().make_gradients(ctx);
   Optimizer adam(ctx, model.parameters(), {}, usual_scaler(ctx.precision()));

@@ -243,14 +243,10 @@ void inspect_precision(const PrecisionSettings& settings) {
   const TrainSettings& s = settings.train;
   if (settings.explain) {
     ExplainSettings e;
-    e.arch = s.arch;
-    e.num_layers = s.num_layers;
+    e.arch = s.arch, e.num_layers = s.num_layers;
     if (s.num_classes) e.num_classes = s.num_classes;
-    e.mini_batch_size = s.mini_batch_size;
-    e.image_shape = s.image_shape;
-    e.device = s.device;
-    e.threads = s.threads;
-    e.seed = s.seed;
+    e.mini_batch_size = s.mini_batch_size, e.image_shape = s.image_shape;
+    e.device = s.device, e.threads = s.threads, e.seed = s.seed;
     if (settings.policies.size() == 1) e.precision_dtype = settings.policies[0];
     return explain(e);
   }

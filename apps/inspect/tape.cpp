@@ -4,7 +4,6 @@
 #include "apps/common/train_settings.h"
 #include "engine/host_values.h"
 #include "engine/random.h"
-#include "models/resnet.h"
 
 namespace pneuma::inspect {
 namespace {
@@ -27,6 +26,11 @@ void add_step_flags(CLI::App& c, TapeSettings& s) {
   c.add_option("--device", s.device, "cpu or reference");
   c.add_option("--threads", s.threads)->check(cli::in_range(0, 1024));
   c.add_option("--seed", s.seed);
+}
+
+ResNetSettings network_of(const TapeSettings& s) {
+  const int channels = parse_image_shape(s.image_shape).channels;
+  return {s.num_layers, s.num_classes, channels, ResNetSettings().base_width, arch_named(s.arch)};
 }
 
 DrawnBatch draw_batch(Context& ctx, const TapeSettings& s) {
@@ -53,10 +57,7 @@ CLI::App* add_tape_command(CLI::App& app, TapeSettings& s) {
 
 void print_tape(const TapeSettings& s) {
   Context ctx(device_named(s.device, s.threads));
-  ResNet model(ctx, {.num_layers = s.num_layers,
-                     .num_classes = s.num_classes,
-                     .channels = parse_image_shape(s.image_shape).channels,
-                     .arch = arch_named(s.arch)});
+  ResNet model(ctx, network_of(s));
   model.initialize(ctx, s.seed);
   model.parameters().make_gradients(ctx);
 

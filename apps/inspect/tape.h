@@ -4,7 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <string>
 
-#include "engine/context.h"
+#include "models/resnet.h"
 
 namespace pneuma::inspect {
 
@@ -15,6 +15,7 @@ struct TapeSettings {
 };
 
 void add_step_flags(CLI::App& command, TapeSettings& settings);
+ResNetSettings network_of(const TapeSettings& settings);
 // Drawn pictures, normal, and labels.
 struct DrawnBatch {
   Tensor x, labels;  // [N,H,W,C], [N,classes]

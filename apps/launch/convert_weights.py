@@ -78,9 +78,9 @@ def main():
         stop(3, f"{source} is not a file; check the name")
     try:
         loaded = torch.load(source, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged file makes it raise
-        said = " ".join(str(error).split())[:120]
-        stop(3, f"{source} holds no plain weights ({said}); save model.state_dict() and take that")
+    except Exception:  # whatever a damaged file makes it raise
+        stop(3, f"{source} is damaged, or holds more than weights, which could run code when loaded; "
+                "fetch it again, or save model.state_dict() where it was made and take that")
     tensors = weights_in(torch, loaded)
     if not tensors:
         stop(3, f"{source} holds no tensors with names; save model.state_dict() and take that file")

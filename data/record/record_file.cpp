@@ -153,7 +153,7 @@ std::vector<std::string> index_faults(const std::filesystem::path& index,
     const auto note = [&](const std::string& what) {
       faults.push_back(fmt::format("{}:{}: {}", name, number, what));
     };
-    const std::vector<std::string_view> fields = split_fields(line, '\t');
+    const auto fields = split_fields(line.substr(0, kMaxLineBytes), '\t');
     const auto key = parse_number<int64_t>(trim(fields.front()));
     const auto offset = parse_number<uint64_t>(trim(fields.back()));
     if (fields.size() != 2 || !key || !offset)

@@ -55,6 +55,19 @@ class Unpacker {
     }
     if (to) to->resize(bytes);
   }
+  // What follows the last file, unread so far: gzip's checksum of everything stands behind it.
+  void finish() {
+    std::string piece(kPiece, '\0');
+    uint64_t rest = kMostGrowth * packed_size_ + kPiece;
+    int n;
+    while ((n = gzread(file_, piece.data(), unsigned(kPiece))) > 0) {
+      if (uint64_t(n) > rest) refuse("it goes on after its end");
+      rest -= uint64_t(n);
+    }
+    int code = Z_OK;
+    gzerror(file_, &code);
+    if (code != Z_OK && code != Z_STREAM_END) refuse("it is cut off or damaged");
+  }
   [[noreturn]] void refuse(const char* problem) const {
     fail(Exit::data, "{}: not a whole .tar.gz: {}; fetch or export it again", path_.string(),
          problem);
@@ -113,10 +126,14 @@ std::vector<ArchivedFile> read_archive(const std::filesystem::path& path,
                                        const std::function<bool(std::string_view)>& wanted) {
   Unpacker archive(path);
   std::vector<ArchivedFile> files;
+  uint64_t left = kMostGrowth * archive.packed_size();
   while (true) {
     Header header;
     archive.read(reinterpret_cast<char*>(&header), sizeof header);
-    if (header.sum() == 8 * ' ') return files;  // a block of zeros is the end
+    if (header.sum() == 8 * ' ') {  // a block of zeros is the end
+      archive.finish();
+      return files;
+    }
     if (octal(header.checksum, archive) != header.sum()) archive.refuse("a header is damaged");
     const uint64_t size = octal(header.size, archive);
     std::string name(header.name, strnlen(header.name, sizeof header.name));
@@ -126,8 +143,8 @@ std::vector<ArchivedFile> read_archive(const std::filesystem::path& path,
       archive.content(size, nullptr);
       continue;
     }
-    if (size > kMostGrowth * archive.packed_size())
-      archive.refuse("a file in it claims more than it can hold");
+    if (size > left) archive.refuse("its files claim more than it can hold");
+    left -= size;
     ArchivedFile& file = files.emplace_back(std::move(name), "");
     archive.content(size, &file.bytes);
   }

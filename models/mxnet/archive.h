@@ -20,7 +20,7 @@ struct ArchivedFile {
 void write_archive(const std::filesystem::path& path, std::span<const ArchivedFile> files);
 
 // The plain files whose names, without folders, are wanted. The archive is hostile: memory is taken
-// as data come, and a file that claims more than 64 times the archive's size is refused. Damage is
+// as data come, and files that claim more than 64 times the archive's size are refused. Damage is
 // an Error(Exit::data).
 std::vector<ArchivedFile> read_archive(const std::filesystem::path& path,
                                        const std::function<bool(std::string_view name)>& wanted);

@@ -82,14 +82,15 @@ TEST_CASE("what no network is, is said") {
   CHECK(p.train("a", {"--num_layers", "21"}).said(2, "train_cxr", "'21' is not one of 18|34|50|"));
   CHECK(p.train("a", {"--arch", "v3"}).said(2, "train_cxr", "'v3' is not one of v1.5|v2|v1"));
   CHECK(p.train("a", {"--num_layers", "18"})
-            .said(2, "train_cxr", "--image_shape 3,28,28: ResNet-18 needs at least 32x32"));
+            .said(2, "train_cxr", "--image_shape 3,28,28: ResNet-18 needs at least 32 pixels"));
   CHECK(p.train("a", {"--image_shape", "3,7,28"})
-            .said(2, "train_cxr", "--image_shape 3,7,28: ResNet-20 needs at least 8x8"));
+            .said(2, "train_cxr", "--image_shape 3,7,28: ResNet-20 needs at least 8 pixels"));
   CHECK(p.train("a", {"--freeze_stages", "5"})
             .said(2, "train_cxr", "--freeze_stages 5: ResNet-20 has a stem and 3 stages"));
   const Ran large = p.train("b", {"--image_shape", "3,96,96", "--dry_run"});
   CHECK(large.exit == 0);
-  CHECK((large.out + large.err).find("a network for images of about 32x32") != std::string::npos);
+  CHECK((large.out + large.err).find("--num_layers 20 is for images of about 32x32") !=
+        std::string::npos);
 }
 
 }  // namespace pneuma::testing

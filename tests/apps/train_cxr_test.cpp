@@ -42,7 +42,7 @@ std::vector<Json> metrics_of(const fs::path& run) {
   std::ifstream in(run / "metrics.jsonl");
   for (std::string line; std::getline(in, line);) {
     lines.push_back(Json::parse(line));
-    lines.back().erase("images_per_second");
+    lines.back().erase("images_per_second"), lines.back().erase("time");
   }
   return lines;
 }

@@ -52,7 +52,7 @@ Ran train(std::vector<std::string> sets, const fs::path& output, std::vector<std
 
 std::vector<nlohmann::json> timeless(const fs::path& run) {
   std::vector<nlohmann::json> lines = metrics_of(run);
-  for (nlohmann::json& line : lines) line.erase("images_per_second");
+  for (nlohmann::json& line : lines) line.erase("images_per_second"), line.erase("time");
   return lines;
 }
 

@@ -54,6 +54,7 @@ TEST_CASE("bad lists are refused whole: file, line, reason") {
   says("1\t0\tnan\ta.png\n", "label 'nan'");
   says("1\t0\t1e99\ta.png\n", "label '1e99'");
   says("1\t0\t\ta.png\n", "label ''");
+  says("1" + std::string(70'000, '\t') + "a\n", "a line of 70002 bytes");
   says("1\t0\t1\t/etc/passwd\n", "is absolute");
   says("1\t0\t1\t..\n", "leaves the root");
   says("1\t0\t1\timages/../../a.png\n", "leaves the root");

@@ -131,7 +131,11 @@ TEST_CASE("gzip: damaged, cut short, a bomb") {
           std::string::npos);
   pack(folder / "bomb.csv.gz", std::string(1 << 20, ' '), 300);
   CHECK(std::filesystem::file_size(folder / "bomb.csv.gz") < 1 << 20);
-  CHECK(message_of(Exit::data, [&] { read_labels(folder / "bomb.csv.gz"); }).find("256 MB") !=
+  CHECK(message_of(Exit::data, [&] {
+          read_labels(folder / "bomb.csv.gz");
+        }).find("unpacks to over 64 times its size") != std::string::npos);
+  folder.write("big.csv", std::string((1 << 20) + 1, ' '));
+  CHECK(message_of(Exit::data, [&] { read_text(folder / "big.csv", 1 << 20); }).find("1 MB") !=
         std::string::npos);
 }
 

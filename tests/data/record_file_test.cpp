@@ -247,6 +247,7 @@ TEST_CASE("an index that lies") {
         "a.idx:4: the record at offset 12 was named before|");
   CHECK(faults("0\t0\n1 12\n2\t40\n", 1) == "a.idx:2: '1 12' is not a key, a tab and an offset|");
   CHECK(faults("0\t0\n1\t-12\n", 1) == "a.idx:2: '1?-12' is not a key, a tab and an offset|");
+  CHECK(faults("0\t0\n1" + std::string(70'000, '\t') + "2", 1).starts_with("a.idx:2: '1????"));
   CHECK(faults("") != "");
 }
 

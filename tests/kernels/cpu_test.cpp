@@ -238,8 +238,8 @@ TEST_CASE("pointwise, fill, convert") {
   }
 }
 
-TEST_CASE("losses") {
-  const int64_t n = 7, c = 14;
+TEST_CASE("losses, of a batch and of a part of one") {
+  const int64_t n = 7, c = 14, batch = 18;
   Tensor z = uniform({n, c}, -4, 4), y = uniform({n, c}), labels({n}, Dtype::i32);
   for (int64_t i = 0; i < y.count(); ++i) y.f()[i] = y.f()[i] > 0 ? 1 : 0;
   z.f()[0] = 80, z.f()[1] = -80, y.f()[0] = 0, y.f()[1] = 1, y.f()[2] = NAN;
@@ -252,12 +252,29 @@ TEST_CASE("losses") {
     check(
         [&](const Kernels& k) {
           const Tensor loss({1}), dz({n, c}, t), loss2({1}), dz2({n, c}, t);
-          REQUIRE(call(
-              k.sigmoid_cross_entropy,
-              {logits.view(), y.view(), positive.view(), {}, loss.view(), dz.view(), &state, {}}));
-          REQUIRE(call(k.softmax_cross_entropy,
-                       {logits.view(), labels.view(), loss2.view(), dz2.view(), &state, {}}));
-          return std::vector<Tensor>{loss, dz, loss2, dz2};
+          REQUIRE(call(k.sigmoid_cross_entropy, {logits.view(),
+                                                 y.view(),
+                                                 positive.view(),
+                                                 {},
+                                                 loss.view(),
+                                                 dz.view(),
+                                                 n,
+                                                 &state,
+                                                 {}}));
+          REQUIRE(
+              call(k.softmax_cross_entropy,
+                   {logits.view(), labels.view(), loss2.view(), dz2.view(), batch, &state, {}}));
+          const Tensor loss3({1}), dz3({n, c}, t);
+          REQUIRE(call(k.sigmoid_cross_entropy, {logits.view(),
+                                                 y.view(),
+                                                 positive.view(),
+                                                 {},
+                                                 loss3.view(),
+                                                 dz3.view(),
+                                                 batch,
+                                                 &state,
+                                                 {}}));
+          return std::vector<Tensor>{loss, dz, loss2, dz2, loss3, dz3};
         },
         4 * kEps);
   }

@@ -346,6 +346,7 @@ TEST_CASE("the gradients of losses are within one step of the emulation's") {
                                                        {},
                                                        loss.view(),
                                                        dlogits.view(),
+                                                       kRows,
                                                        there.data<StepState>(),
                                                        {}});
           return Tensors{dlogits};

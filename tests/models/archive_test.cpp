@@ -75,7 +75,7 @@ TEST_CASE("damage is said, and a claim costs no memory") {
   };
   write_archive(folder / "good", std::vector<ArchivedFile>{{"a", noise(3000)}, {"b", "text"}});
   const std::string good = folder.read("good");
-  for (size_t size = 0; size < good.size() - 8; size += size < 30 ? 1 : 97) {  // the last 8: gzip's
+  for (size_t size = 0; size < good.size(); size += size < 30 || size > good.size() - 20 ? 1 : 97) {
     CAPTURE(size);
     CHECK(refused(good.substr(0, size)).find("not a whole .tar.gz: ") != std::string::npos);
   }
@@ -102,13 +102,18 @@ TEST_CASE("damage is said, and a claim costs no memory") {
     std::snprintf(block.data() + 148, 8, "%06o", sum + unsigned(off));
     return block;
   };
-  CHECK(refused(packed(header("77777777777"))).find("claims more than it can hold") !=
+  CHECK(refused(packed(header("77777777777"))).find("claim more than it can hold") !=
         std::string::npos);
+  std::string many;  // 4 KB each is little; not so all of them
+  for (int k = 0; k < 400; ++k) many += header("10000") + std::string(4096, '\0');
+  CHECK(refused(packed(many)).find("claim more than it can hold") != std::string::npos);
   CHECK(refused(packed(header("00000009"))).find("no octal number") != std::string::npos);
   CHECK(refused(packed(header("0", 1))).find("a header is damaged") != std::string::npos);
   CHECK(refused(packed(header("0"))).find("it is cut off or damaged") != std::string::npos);
   CHECK(refused(packed(noise(5000))).find(": ") != std::string::npos);
   std::string bytes = good;
+  bytes[bytes.size() - 6] ^= 1;  // gzip's checksum
+  CHECK(refused(bytes).find("it is cut off or damaged") != std::string::npos);
   for (size_t k = 10; k < bytes.size(); k += 61) {
     bytes = good;
     bytes[k] = char(bytes[k] ^ 0x55);
