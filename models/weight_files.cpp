@@ -148,8 +148,7 @@ LoadReport load_weights(Context& ctx, const Parameters& parameters, const Weight
     if (!wrong.empty()) why += fmt::format("; {}", few(wrong));
     if (!missing.empty()) why += fmt::format("; the file lacks {}", few(missing));
     if (!extra.empty()) why += fmt::format("; the network has no {}", few(extra));
-    fail(Exit::data,
-         "{}: these are the weights of another network{}; take the --num_layers of the file",
+    fail(Exit::data, "{}: these are the weights of another network{}; give weights of this one",
          file.name(), why);
   }
 

@@ -64,7 +64,7 @@ Trainer::Trainer(const TrainSettings& settings, const TrainData& data, const Bac
   loader_.cache_bytes = size_t(settings.cache_mb) << 20;
   loader_.augmentation = augmentation_of(settings);
   if (!dry) model_.initialize(ctx_, settings.seed);
-  if (!dry && !settings.init.empty()) {
+  if (!settings.init.empty()) {  // a dry run checks the file
     fmt::print("{}\n",
                load_pretrained(ctx_, model_, WeightFile(settings.init), info_.image_format()).text);
   }

@@ -108,6 +108,21 @@ TEST_CASE(
   CHECK(!holds(off.out, "tensors loaded"));
 }
 
+TEST_CASE("a dry run checks the weights, and variants of ResNet are refused") {
+  Job& job = Job::get();
+  const WeightFile file(job.torchvision);
+  std::vector<FileTensor> all = file.tensors();
+  const std::string wide = (job.folder / "wide").string();
+  for (FileTensor& t : all)
+    if (t.name == "layer2.0.conv1.weight") t.shape = {t.shape[0] * 2, t.shape[1] / 2, 3, 3};
+  write_safetensors(wide, all, {});
+  CHECK(job.start({"--pretrained", wide, "--dry_run"})
+            .said(3, "train_cxr", "layer2.0.conv1.weight is [32,4,3,3] and the network's is"));
+  const Ran dry = job.start({"--pretrained", job.torchvision, "--dry_run"});
+  CHECK(dry.exit == 0);
+  CHECK(holds(dry.out, "100 of 102 tensors loaded"));
+}
+
 TEST_CASE("a conflict with --arch or --num_layers names both") {
   Job& job = Job::get();
   for (const std::vector<std::string>& flags : {std::vector<std::string>{"--num_layers", "50"},

@@ -389,7 +389,7 @@ TEST_CASE("weights that do not fit are refused, and nothing is changed") {
   save_weights(deep.ctx, deep.net.parameters(), path);
   m = message_of(load);
   has(m, "and 37 more");
-  has(m, "take the --num_layers of the file");
+  has(m, "give weights of this one");
   Small wide({.num_layers = 10, .num_classes = 14, .base_width = 16});
   save_weights(wide.ctx, wide.net.parameters(), path);
   has(message_of(load), "conv1.weight is [16,3,7,7] and the network's is [8,3,7,7]");

@@ -188,6 +188,8 @@ TEST_CASE("what we export for MXNet comes back as the same network, and names ev
     CAPTURE(depth);
     const Temporary folder;
     Net n(arch, depth);
+    n.set("bn_data_moving_mean", {0.5, -1, 0});
+    n.set("bn_data_moving_var", {1, 2, 0.25});
     save_model(n, folder / "model", depth != 34);
     const std::vector<ArchivedFile> files =
         mxnet_files(reference_backend(), folder / "model", 7, 4);
