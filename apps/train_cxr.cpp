@@ -1,9 +1,9 @@
 // Trains a chest X-ray classifier and tests it: flags -> data -> trainer -> report.
-#include <csignal>
 #include <set>
 
 #include "apps/common/device.h"
 #include "apps/common/start_weights.h"
+#include "apps/common/stop_signal.h"
 #include "apps/contract/job.h"
 #include "apps/report/report.h"
 #include "engine/io/atomic_file.h"
@@ -13,22 +13,13 @@ namespace {
 
 using namespace pneuma;
 
-volatile std::sig_atomic_t g_signal = 0;
-
-// The first signal asks the run to finish its step and save; the second ends it at once.
-void on_signal(int signal) {
-  g_signal = signal;
-  std::signal(signal, SIG_DFL);
-}
-
 // Of a file; what has no flag, and the defaults that stand for "not set", are in no range.
 void check_ranges(const nlohmann::json& all, const std::filesystem::path& file) {
   const nlohmann::json usual = TrainSettings();
   for (const Setting& setting : all_settings()) {
     const nlohmann::json& value = all.at(setting.name);
     if (!*setting.group || value == usual.at(setting.name)) continue;
-    const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
-    if (const std::string fault = fault_of(setting, text); !fault.empty())
+    if (const std::string fault = fault_of(setting, text_of(value)); !fault.empty())
       fail(Exit::data, "{}: is damaged: {} {}", file.string(), setting.name, fault);
   }
 }
@@ -167,9 +158,7 @@ int main(int argc, char** argv) {
                  folder.file("conv_table.txt").string());
     }
     trainer.open(folder, std::filesystem::exists(folder.file("last.state")));
-    std::signal(SIGINT, on_signal);
-    std::signal(SIGTERM, on_signal);
-    const auto stop = [] { return g_signal ? 128 + g_signal : 0; };
+    const auto stop = stop_on_signals();
     if (job)
       trainer.on_epoch = [&](const EpochResult& epoch) {
         job->end_epoch(settings, epoch, folder, backend);

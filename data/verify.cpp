@@ -1,15 +1,14 @@
 #include "data/verify.h"
 
 #include <algorithm>
-#include <atomic>
 #include <mutex>
 #include <set>
-#include <thread>
 #include <tuple>
 
 #include "data/image.h"
 #include "data/lst.h"
 #include "data/open_below.h"
+#include "data/parallel.h"
 #include "data/text.h"
 #include "engine/error.h"
 
@@ -138,23 +137,15 @@ std::vector<Fault> verify_images(const std::vector<fs::path>& files_or_folders, 
     else
       collect_file(path, pictures);
   }
-  std::atomic<size_t> next = 0;
   std::mutex mutex;
   int64_t done = 0;
-  const auto work = [&] {
-    for (size_t i; (i = next.fetch_add(1)) < pictures.size();) {
-      std::vector<Fault> own;
-      try_decode(pictures[i], own);
-      const std::lock_guard lock(mutex);
-      faults.insert(faults.end(), own.begin(), own.end());
-      if (progress) progress(++done, static_cast<int64_t>(pictures.size()));
-    }
-  };
-  {
-    std::vector<std::jthread> pool;
-    for (int t = 1; t < threads; ++t) pool.emplace_back(work);
-    work();
-  }
+  for_each_on_threads(0, pictures.size(), threads, [&](size_t i) {
+    std::vector<Fault> own;
+    try_decode(pictures[i], own);
+    const std::lock_guard lock(mutex);
+    faults.insert(faults.end(), own.begin(), own.end());
+    if (progress) progress(++done, static_cast<int64_t>(pictures.size()));
+  });
   // Of one place there are faults of the text before those of the picture.
   std::ranges::stable_sort(faults, {}, [](const Fault& f) { return std::tie(f.path, f.place); });
   return faults;

@@ -38,13 +38,16 @@ std::string first_names(const WeightFile& file) {
   return names.empty() ? "it holds none" : "they are called " + names;
 }
 
+std::string weight_of(const ConvolutionPlan& convolution, Arch arch) {
+  return convolution.name + (arch == Arch::v1_5 ? ".weight" : "_weight");
+}
+
 std::set<std::string> convolutions_of(const ResNetSettings& settings) {
   const ResNetPlan plan = plan_of(settings);
-  const char* end = settings.arch == Arch::v1_5 ? ".weight" : "_weight";
-  std::set<std::string> names{plan.stem.name + end};
+  std::set<std::string> names{weight_of(plan.stem, settings.arch)};
   for (const BlockPlan& block : plan.blocks) {
-    for (const ConvolutionPlan& c : block.convolutions) names.insert(c.name + end);
-    if (block.shortcut) names.insert(block.shortcut->name + end);
+    for (const ConvolutionPlan& c : block.convolutions) names.insert(weight_of(c, settings.arch));
+    if (block.shortcut) names.insert(weight_of(*block.shortcut, settings.arch));
   }
   return names;
 }
@@ -170,8 +173,7 @@ ResNetSettings network_of(const WeightFile& file) {
          "and timm's ResNet-18 to 152, and those of MXNet's model zoo and examples (not Gluon's)",
          file.name(), first_names(file));
   const ConvolutionPlan stem = plan_of(found).stem;
-  const FileTensor* first =
-      file.find(stem.name + (found.arch == Arch::v1_5 ? ".weight" : "_weight"));
+  const FileTensor* first = file.find(weight_of(stem, found.arch));
   if (first && first->shape[0] > 0 && first->shape[0] <= 1024 && first->shape[1] <= 1024) {
     found.base_width = int(first->shape[0] * found.base_width / stem.outputs);
     found.channels = int(first->shape[1]);

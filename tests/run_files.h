@@ -23,6 +23,13 @@ inline std::vector<nlohmann::json> metrics_of(const std::filesystem::path& run) 
   return lines;
 }
 
+// The same without what a clock wrote.
+inline std::vector<nlohmann::json> timeless_metrics_of(const std::filesystem::path& run) {
+  std::vector<nlohmann::json> lines = metrics_of(run);
+  for (nlohmann::json& line : lines) line.erase("images_per_second"), line.erase("time");
+  return lines;
+}
+
 // Tensors of `a` whose name begins so stand in `b` with the same bytes; returns how many there are.
 inline int check_equal_tensors(const std::filesystem::path& a, const std::filesystem::path& b,
                                const std::string& prefix = "") {

@@ -1,22 +1,14 @@
 #include "apps/common/record_command.h"
 
-#include <csignal>
 #include <memory>
 #include <thread>
 
+#include "apps/common/stop_signal.h"
 #include "data/record/make_records.h"
 #include "engine/error.h"
 
 namespace pneuma {
 namespace {
-
-volatile std::sig_atomic_t g_signal = 0;
-
-// The first signal asks the work to end and to leave nothing behind; the second ends it at once.
-void on_signal(int signal) {
-  g_signal = signal;
-  std::signal(signal, SIG_DFL);
-}
 
 struct Settings {
   std::string list, root, out, encoding = ".jpg", on_bad_image = "fail";
@@ -135,11 +127,8 @@ std::function<void()> add_record_command(CLI::App& app,
   return [settings, progress] {
     if (!*settings->command) return;
     resolve(*settings);
-    std::signal(SIGINT, on_signal);
-    std::signal(SIGTERM, on_signal);
     const Settings& s = *settings;
-    report(s, make_records(s.list, s.root, s.out, s.options, progress,
-                           [] { return g_signal ? 128 + g_signal : 0; }));
+    report(s, make_records(s.list, s.root, s.out, s.options, progress, stop_on_signals()));
   };
 }
 

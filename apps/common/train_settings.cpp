@@ -161,6 +161,10 @@ const std::vector<Setting>& all_settings() {
   return all;
 }
 
+std::string text_of(const nlohmann::json& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
 void to_json(nlohmann::json& json, const TrainSettings& s) {
   json = nlohmann::json::object();
   for (const Setting& setting : all_settings())
@@ -431,9 +435,8 @@ std::string text_of(const TrainSettings& s) {
   std::string text;
   const nlohmann::json settings = s;
   for (const auto& [name, value] : settings.items()) {
-    if (value.is_string() && value.get<std::string>().empty()) continue;
-    text += fmt::format("  {:<19} {}\n", name,
-                        value.is_string() ? value.get<std::string>() : value.dump());
+    if (const std::string shown = text_of(value); !shown.empty())
+      text += fmt::format("  {:<19} {}\n", name, shown);
   }
   return text;
 }

@@ -94,6 +94,9 @@ const char* usual_std(const std::string& arch);
 // Why `text` is no value of the setting, or "".
 std::string fault_of(const Setting& setting, const std::string& text);
 
+// A value of settings.json or of hyperparameters as fault_of reads it.
+std::string text_of(const nlohmann::json& value);
+
 void to_json(nlohmann::json& json, const TrainSettings& settings);
 void from_json(const nlohmann::json& json, TrainSettings& settings);  // REQUIRES every key
 

@@ -16,12 +16,6 @@ const Setting* find_setting(const std::string& name) {
   return nullptr;
 }
 
-std::string text_of_value(const Json& value) {
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_number() || value.is_boolean()) return value.dump();
-  return "";
-}
-
 std::string fault_of_name(const std::string& name) {
   std::vector<std::string> known = contract_rows();  // first, so that they win among equals
   for (const Setting& setting : all_settings())
@@ -97,7 +91,7 @@ std::map<std::string, std::string> read_hyperparameters(const std::filesystem::p
       continue;
     }
     const Setting* setting = find_setting(name);
-    std::string text = text_of_value(value), fault;
+    std::string text = text_of(value), fault;
     if (setting && std::holds_alternative<bool TrainSettings::*>(setting->member))
       text = lower(text);
     if (!setting)

@@ -12,7 +12,7 @@ using Json = nlohmann::json;
 
 std::string text_of_value(const Json& value) {
   if (value.is_boolean()) return value.get<bool>() ? "1" : "0";
-  return value.is_string() ? value.get<std::string>() : value.dump();
+  return text_of(value);
 }
 
 // The contract's rows as its hyperparameters.json would have them; what is not set is left out.

@@ -6,9 +6,9 @@
 #include <exception>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "data/parallel.h"
 #include "data/phantom/findings.h"
 #include "data/write_png.h"
 #include "engine/error.h"
@@ -98,28 +98,22 @@ void write_phantoms(const std::filesystem::path& output, int patients, int size,
     fail(Exit::environment, "cannot make the folder {}: {}", images.string(), error.message());
 
   std::vector<std::string> rows(patients);
-  std::atomic<int> next{0};
+  std::atomic<bool> failed = false;
   std::mutex mutex;
   std::exception_ptr failure;
   int done = 0;
-  const auto work = [&] {
+  for_each_on_threads(0, size_t(patients), std::min(threads, patients), [&](size_t i) {
+    if (failed) return;
     try {
-      for (int i; (i = next++) < patients;) {
-        rows[i] = write_patient(images, i + 1, size, seed);
-        const std::lock_guard lock(mutex);
-        if (progress) progress(++done, patients);
-      }
+      rows[i] = write_patient(images, int(i) + 1, size, seed);
+      const std::lock_guard lock(mutex);
+      if (progress) progress(++done, patients);
     } catch (...) {
-      next = patients;
+      failed = true;
       const std::lock_guard lock(mutex);
       if (!failure) failure = std::current_exception();
     }
-  };
-  {
-    std::vector<std::jthread> others;
-    for (int i = 1; i < std::min(threads, patients); ++i) others.emplace_back(work);
-    work();
-  }
+  });
   if (failure) std::rethrow_exception(failure);
   std::string csv = kHeader;
   for (const std::string& row : rows) csv += row;

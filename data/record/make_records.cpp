@@ -1,15 +1,14 @@
 #include "data/record/make_records.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
 #include <memory>
 #include <optional>
 #include <set>
-#include <thread>
 
 #include "data/lst.h"
 #include "data/open_below.h"
+#include "data/parallel.h"
 #include "data/record/encode.h"
 #include "data/record/record_writer.h"
 #include "data/resize.h"
@@ -175,16 +174,9 @@ RecordsMade make_records(const std::filesystem::path& list, const std::filesyste
   size_t part = 0;
   for (size_t begin = 0; begin < count; begin += block.size()) {
     const size_t end = std::min(count, begin + block.size());
-    std::atomic<size_t> next = begin;
-    const auto work = [&] {
-      for (size_t i; (i = next.fetch_add(1)) < end;)
-        block[i - begin] = make_or_fault(entries[i], root, options, i % every == 0);
-    };
-    {
-      std::vector<std::jthread> pool;
-      for (int t = 1; t < options.threads; ++t) pool.emplace_back(work);
-      work();
-    }
+    for_each_on_threads(begin, end, options.threads, [&](size_t i) {
+      block[i - begin] = make_or_fault(entries[i], root, options, i % every == 0);
+    });
     for (size_t i = begin; i < end; ++i) {
       while (i == parts[part].end) ++part;
       take(i, block[i - begin], *writers[part]);

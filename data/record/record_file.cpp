@@ -19,9 +19,8 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "the format's words are little-endian");
 
-constexpr uint32_t kMagic = 0xCED7230A, kLengthBits = 29, kLengthMask = (1u << kLengthBits) - 1;
+constexpr uint32_t kLengthMask = kRecordLimit - 1;
 constexpr uint64_t kHeader = 8;
-enum Cflag : uint32_t { kWhole, kFirst, kMiddle, kLast };
 
 uint64_t padded(uint64_t length) { return (length + 3) & ~uint64_t{3}; }
 
@@ -74,12 +73,13 @@ Record RecordFile::at(uint64_t offset) const {
     const uint64_t here = record.end, left = here < size_ ? size_ - here : 0;
     if (left < kHeader)
       fail_at(here, fmt::format("{} bytes are left where a record's header has {}", left, kHeader));
-    if (const uint32_t magic = word(here); magic != kMagic)
+    if (const uint32_t magic = word(here); magic != kPartMagic)
       fail_at(here, fmt::format("0x{:08x} stands where the magic number 0x{:08x} is needed", magic,
-                                kMagic));
-    const uint32_t cflag = word(here + 4) >> kLengthBits;
+                                kPartMagic));
+    const uint32_t cflag = word(here + 4) >> kRecordLengthBits;
     const uint64_t length = word(here + 4) & kLengthMask;
-    if (parts > 0 ? cflag != kMiddle && cflag != kLast : cflag != kWhole && cflag != kFirst)
+    if (parts > 0 ? cflag != kMiddlePart && cflag != kLastPart
+                  : cflag != kWholeRecord && cflag != kFirstPart)
       fail_at(here, fmt::format("the flag of the part is {} where {} is needed", cflag,
                                 parts > 0 ? "2 or 3 (inside a record)" : "0 or 1 (at its start)"));
     if (padded(length) > left - kHeader)
@@ -87,8 +87,8 @@ Record RecordFile::at(uint64_t offset) const {
                                 left - kHeader));
     record.payload = {bytes_ + here + kHeader, length};
     record.end = here + kHeader + padded(length);
-    more = cflag == kFirst || cflag == kMiddle;
-    total += length + (more ? sizeof kMagic : 0);
+    more = cflag == kFirstPart || cflag == kMiddlePart;
+    total += length + (more ? sizeof kPartMagic : 0);
   }
   if (parts == 1) return record;
   // Smaller than the file: 4 bytes come in for a header of 8.
@@ -98,7 +98,7 @@ Record RecordFile::at(uint64_t offset) const {
   for (uint64_t here = offset; here < record.end;) {
     const uint64_t length = word(here + 4) & kLengthMask;
     if (here != offset)
-      to = std::copy_n(reinterpret_cast<const std::byte*>(&kMagic), sizeof kMagic, to);
+      to = std::copy_n(reinterpret_cast<const std::byte*>(&kPartMagic), sizeof kPartMagic, to);
     to = std::copy_n(bytes_ + here + kHeader, length, to);
     here += kHeader + padded(length);
   }
@@ -118,7 +118,8 @@ Record RecordFile::read(uint64_t offset) const {
 
 uint64_t RecordFile::resync(uint64_t offset) const {
   for (offset = padded(offset); offset < size_ && size_ - offset >= kHeader; offset += 4)
-    if (word(offset) == kMagic && word(offset + 4) >> kLengthBits <= kFirst) return offset;
+    if (word(offset) == kPartMagic && word(offset + 4) >> kRecordLengthBits <= kFirstPart)
+      return offset;
   return size_;
 }
 

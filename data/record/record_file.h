@@ -19,6 +19,11 @@
 
 namespace pneuma {
 
+inline constexpr uint32_t kPartMagic = 0xCED7230A;
+inline constexpr int kRecordLengthBits = 29;                            // of lengths, below...
+inline constexpr size_t kRecordLimit = size_t{1} << kRecordLengthBits;  // ...this many bytes
+enum RecordPartKind : uint32_t { kWholeRecord, kFirstPart, kMiddlePart, kLastPart };  // cflag
+
 struct Record {
   uint64_t offset = 0, end = 0;         // [offset, end) of the file: parts and padding
   std::span<const std::byte> payload;   // into the map where whole, else into `joined`

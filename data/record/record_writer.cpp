@@ -8,7 +8,6 @@
 namespace pneuma {
 namespace {
 
-constexpr uint32_t kMagic = 0xCED7230A;
 constexpr size_t kBuffer = size_t{1} << 20;  // bytes that are handed over at once
 
 template <class Number>
@@ -17,8 +16,8 @@ void append_little(std::string& to, Number value) {
 }
 
 void append_part(std::string& stream, uint32_t kind, std::string_view bytes) {
-  append_little(stream, kMagic);
-  append_little(stream, kind << 29 | uint32_t(bytes.size()));
+  append_little(stream, kPartMagic);
+  append_little(stream, kind << kRecordLengthBits | uint32_t(bytes.size()));
   stream += bytes;
 }
 
@@ -26,17 +25,17 @@ void append_part(std::string& stream, uint32_t kind, std::string_view bytes) {
 
 void append_record(std::string& stream, std::string_view record) {
   std::string magic;
-  append_little(magic, kMagic);
+  append_little(magic, kPartMagic);
   size_t begin = 0;  // of the part that is not written yet
   for (size_t at = 0; (at = record.find(magic, at)) != record.npos;) {
     if (at % 4 != 0) {
       ++at;
       continue;
     }
-    append_part(stream, begin == 0 ? 1 : 2, record.substr(begin, at - begin));
+    append_part(stream, begin == 0 ? kFirstPart : kMiddlePart, record.substr(begin, at - begin));
     begin = at += 4;
   }
-  append_part(stream, begin == 0 ? 0 : 3, record.substr(begin));
+  append_part(stream, begin == 0 ? kWholeRecord : kLastPart, record.substr(begin));
   stream.append(-record.size() % 4, '\0');
 }
 
@@ -71,8 +70,7 @@ void RecordWriter::commit() {
   file_.write(buffer_);
   written_ += buffer_.size();
   buffer_.clear();
-  std::filesystem::path index = path_;
-  index.replace_extension(".idx");
+  const std::filesystem::path index = index_of(path_);
   AtomicFile index_file(index, index_.size());
   index_file.write(index_);
   // Should the machine stop between the two, no index stands beside records it does not belong to.

@@ -13,11 +13,10 @@
 #include <string>
 #include <string_view>
 
+#include "data/record/record_file.h"
 #include "engine/io/atomic_file.h"
 
 namespace pneuma {
-
-inline constexpr size_t kRecordLimit = size_t{1} << 29;  // a record has fewer bytes
 
 // Appends the parts of `record` to `stream`. REQUIRES: record.size() < kRecordLimit.
 void append_record(std::string& stream, std::string_view record);

@@ -12,6 +12,7 @@
 #include "tests/devices.h"
 #include "tests/host_cuda_watch.h"
 #include "tests/run_files.h"
+#include "tests/small_run.h"
 #include "tests/temporary.h"
 
 namespace pneuma {
@@ -28,29 +29,10 @@ void copy_folder(const fs::path& from, const fs::path& to) {
   fs::copy(from, to, fs::copy_options::recursive);
 }
 
-// What a clock wrote is left out.
-std::vector<nlohmann::json> metrics_of(const fs::path& run) {
-  std::vector<nlohmann::json> lines = testing::metrics_of(run);
-  for (nlohmann::json& line : lines) line.erase("images_per_second"), line.erase("time");
-  return lines;
-}
-
 void check_equal_runs(const fs::path& a, const fs::path& b) {
   testing::check_equal_tensors(a / "last.state", b / "last.state");
   testing::check_equal_tensors(a / "best.safetensors", b / "best.safetensors");
-  CHECK(metrics_of(a) == metrics_of(b));
-}
-
-TrainSettings small_settings(const testing::Temporary& folder) {
-  TrainSettings settings;
-  settings.data = (folder / "data").string();
-  settings.output = (folder / "run").string();
-  settings.num_layers = 10;
-  settings.base_width = 4;
-  settings.image_shape = "3,32,32";
-  settings.mini_batch_size = 4;
-  settings.threads = 1;
-  return settings;
+  CHECK(testing::timeless_metrics_of(a) == testing::timeless_metrics_of(b));
 }
 
 TrainData resolved_data(TrainSettings& settings) {
@@ -68,7 +50,7 @@ void move_loss_scale(TrainSettings& settings) {
 }
 
 int64_t skipped_of(const fs::path& run) {
-  for (const nlohmann::json& line : std::views::reverse(metrics_of(run)))
+  for (const nlohmann::json& line : std::views::reverse(testing::timeless_metrics_of(run)))
     if (line["event"] == "step") return line["skipped"];
   return 0;
 }
@@ -129,7 +111,7 @@ TEST_CASE("killed after any step and resumed, a run ends with the same bits") {
         Killing{"float16", "nag", 8, true}}) {
     CAPTURE(std::string(precision));
     CAPTURE(std::string(optimizer));
-    TrainSettings settings = small_settings(folder);
+    TrainSettings settings = testing::small_settings(folder);
     settings.output = (folder / "straight").string();
     settings.augmentation_type = "crop";
     settings.use_weighted_loss = true;
@@ -180,7 +162,8 @@ TEST_CASE("killed after any step and resumed, a run ends with the same bits") {
         Trainer trainer(settings, data, backend);
         trainer.open(RunFolder::open(killed), true);
         trainer.run([] { return 0; });
-        CHECK(metrics_of(settings.output) != metrics_of(killed));
+        CHECK(testing::timeless_metrics_of(settings.output) !=
+              testing::timeless_metrics_of(killed));
       }
       fs::remove_all(killed);
     }
@@ -190,7 +173,7 @@ TEST_CASE("killed after any step and resumed, a run ends with the same bits") {
 TEST_CASE("a device that runs behind the host leaves the same files") {
   const testing::Temporary folder;
   write_phantoms(folder / "data", 24, 32, 3, 2);
-  TrainSettings settings = small_settings(folder);
+  TrainSettings settings = testing::small_settings(folder);
   settings.augmentation_type = "crop";
   settings.mini_batch_size = 5;
   settings.last_batch = "keep";
@@ -222,7 +205,7 @@ TEST_CASE("killed on host_cuda and resumed, a run ends with the same bits") {
   testing::HostCudaWatch watch(backend);
   for (const char* precision : {"float32", "float16"}) {
     CAPTURE(std::string(precision));
-    TrainSettings settings = small_settings(folder);
+    TrainSettings settings = testing::small_settings(folder);
     settings.output = (folder / precision).string();
     settings.augmentation_type = "crop";
     settings.precision_dtype = precision;
@@ -258,7 +241,7 @@ TEST_CASE("killed on host_cuda and resumed, a run ends with the same bits") {
 TEST_CASE("a bad image ends a run after all steps before it are logged") {
   const testing::Temporary folder;
   write_phantoms(folder / "data", 24, 32, 3, 2);
-  TrainSettings settings = small_settings(folder);
+  TrainSettings settings = testing::small_settings(folder);
   settings.shuffle = false;
   const TrainData data = resolved_data(settings);
   REQUIRE(data.train.samples.size() >= 12);
@@ -267,7 +250,7 @@ TEST_CASE("a bad image ends a run after all steps before it are logged") {
   Trainer trainer(settings, data, testing::deferred::backend());
   trainer.open(RunFolder::create(settings.output), false);
   CHECK(testing::message_of(Exit::data, [&] { trainer.run([] { return 0; }); }) != "");
-  const std::vector<nlohmann::json> lines = metrics_of(settings.output);
+  const std::vector<nlohmann::json> lines = testing::timeless_metrics_of(settings.output);
   REQUIRE(lines.size() == 2);
   CHECK(lines[1]["step"] == 1);
 }
@@ -278,7 +261,7 @@ TEST_CASE("a damaged last state falls back to the one before, and says so") {
   std::string why;
   const Backend& backend = *open_backend("cpu", &why);
   REQUIRE(bool(backend.device.set_threads(1)));
-  TrainSettings settings = small_settings(folder);
+  TrainSettings settings = testing::small_settings(folder);
   settings.max_steps = 5;
   settings.save_every = 2;
   const TrainData data = resolved_data(settings);

@@ -10,6 +10,7 @@
 #include "kernels/open_backend.h"
 #include "models/weight_files.h"
 #include "tests/program.h"
+#include "tests/run_files.h"
 
 namespace pneuma::testing {
 namespace {
@@ -37,16 +38,6 @@ struct Job {
   }
 };
 
-std::vector<Json> metrics_of(const fs::path& run) {
-  std::vector<Json> lines;
-  std::ifstream in(run / "metrics.jsonl");
-  for (std::string line; std::getline(in, line);) {
-    lines.push_back(Json::parse(line));
-    lines.back().erase("images_per_second"), lines.back().erase("time");
-  }
-  return lines;
-}
-
 }  // namespace
 
 TEST_CASE(
@@ -65,7 +56,7 @@ TEST_CASE(
   CHECK(fs::exists(run / "checkpoints" / "epoch-0001.safetensors"));
 
   int64_t steps = 0, epochs = 0;
-  for (const Json& line : metrics_of(run)) {
+  for (const Json& line : timeless_metrics_of(run)) {
     if (line["event"] == "step") {
       CHECK(line["step"] == steps++);
       for (const char* key : {"epoch", "loss", "lr", "loss_scale", "skipped"})
@@ -120,7 +111,7 @@ TEST_CASE(
     const Ran resumed = run_program("train_cxr", {"--resume", run.string()});
     INFO(resumed.err);
     REQUIRE(resumed.exit == 0);
-    CHECK(metrics_of(run) == metrics_of(job.run));
+    CHECK(timeless_metrics_of(run) == timeless_metrics_of(job.run));
     Temporary files;
     CHECK(files.read(run / "best.safetensors") ==
           files.read(fs::path(job.run) / "best.safetensors"));
@@ -269,7 +260,7 @@ TEST_CASE("--save_init writes the start, and --init takes it") {
   const Ran second =
       run_program("train_cxr", job.flags(b, {"--max_steps", "2", "--init", start.string()}));
   REQUIRE(second.exit == 0);
-  CHECK(metrics_of(a) == metrics_of(b));
+  CHECK(timeless_metrics_of(a) == timeless_metrics_of(b));
 }
 
 TEST_CASE("lists alone say how many classes there are") {

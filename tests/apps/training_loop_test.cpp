@@ -9,6 +9,7 @@
 #include "engine/io/atomic_file.h"
 #include "kernels/reference/table.h"
 #include "tests/run_files.h"
+#include "tests/small_run.h"
 #include "tests/temporary.h"
 
 namespace pneuma {
@@ -17,6 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 using testing::metrics_of;
+using testing::timeless_metrics_of;
 
 constexpr int kClasses = 4;
 
@@ -27,13 +29,7 @@ struct Fixture {
 
   Fixture() {
     write_phantoms(folder / "data", 24, 32, 3, 2);
-    settings.data = (folder / "data").string();
-    settings.output = (folder / "run").string();
-    settings.num_layers = 10;
-    settings.base_width = 4;
-    settings.image_shape = "3,32,32";
-    settings.mini_batch_size = 4;
-    settings.threads = 1;
+    settings = testing::small_settings(folder);
     settings.learning_rate = 1e-3;
   }
 
@@ -85,12 +81,6 @@ struct Fixture {
   }
 };
 
-std::vector<Json> without_clock(const fs::path& run) {
-  std::vector<Json> all = metrics_of(run);
-  for (Json& line : all) line.erase("images_per_second"), line.erase("time");
-  return all;
-}
-
 }  // namespace
 
 TEST_CASE("an improvement is more than a tie, and by the tolerance of the best") {
@@ -133,14 +123,14 @@ TEST_CASE_FIXTURE(Fixture, "a run without improvement ends early, killed and res
   CHECK(ends[0]["epochs_without_improvement"] == 3);
 
   killed.push_back(settings.output);  // one that is over stays over
-  const std::vector<Json> all = without_clock(settings.output);
+  const std::vector<Json> all = timeless_metrics_of(settings.output);
   for (const fs::path& path : killed) {
     CAPTURE(path.string());
     Trainer trainer(settings, data, reference_backend());
     trainer.open(RunFolder::open(path), true);
     trainer.run([] { return 0; });
     CHECK(trainer.position().epoch == 4);
-    CHECK(without_clock(path) == all);
+    CHECK(timeless_metrics_of(path) == all);
     testing::check_equal_tensors(path / "last.state", fs::path(settings.output) / "last.state");
   }
 }

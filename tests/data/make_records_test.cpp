@@ -16,11 +16,13 @@
 #include "data/resize.h"
 #include "data/write_png.h"
 #include "engine/random.h"
+#include "tests/data/source_picture.h"
 #include "tests/program.h"
 #include "tests/shared_data.h"
 
 using namespace pneuma;
 using pneuma::testing::message_of;
+using pneuma::testing::source;
 using pneuma::testing::Temporary;
 namespace fs = std::filesystem;
 
@@ -75,18 +77,6 @@ std::vector<std::string> payloads(const std::string& stream) {
 Image image_of(const std::string& payload, size_t labels = 0) {
   CHECK(word(payload, 0) == labels);
   return decode_image(std::as_bytes(std::span(payload)).subspan(24 + 4 * labels), "record");
-}
-
-// As source() of tests/golden/make_records.py.
-Image source(int height, int width, int channels) {
-  Image image{height, width, channels, {}};
-  for (int y = 0; y < height; ++y)
-    for (int x = 0; x < width; ++x)
-      for (int c = 0; c < channels; ++c)
-        image.pixels.push_back(static_cast<uint8_t>(
-            (x / 8 + y / 8) % 2 == 0 ? (x * x * 3 + y * y * 5 + x * y * 7 + c * 41 + x * 13) % 256
-                                     : x * 255 / std::max(width - 1, 1)));
-  return image;
 }
 
 uint32_t crc(const std::vector<uint8_t>& bytes) {
