@@ -399,8 +399,7 @@ void resolve(TrainSettings& s, std::vector<std::string>* notes) {
   resolve_loop(s, notes);
   if (s.optimizer == "adam" || s.optimizer == "rmsprop") {
     if (s.weight_decay != 0 && s.weight_decay != TrainSettings().weight_decay) {
-      notes->push_back(
-          fmt::format("--weight_decay has no effect with --optimizer {}", s.optimizer));
+      notes->push_back(fmt::format("--weight_decay has no effect: --optimizer is {}", s.optimizer));
     }
     s.weight_decay = 0;
   }

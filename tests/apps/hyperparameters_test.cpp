@@ -164,6 +164,7 @@ TEST_CASE("settings that have no effect are said, where somebody gave them") {
     const char *json, *name;
   } table[] = {
       {R"({"optimizer":"adam","weight_decay":"0.0001"})", "weight_decay"},
+      {R"({"optimizer":"adam","weight_decay":"0.01"})", "weight_decay"},
       {R"({"optimizer":"adam","momentum":"0.9"})", "momentum"},
       {R"({"optimizer":"rmsprop","beta_1":"0.5"})", "beta_1"},
       {R"({"beta_2":"0.5"})", "beta_2"},
